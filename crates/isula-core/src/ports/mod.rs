@@ -1,0 +1,36 @@
+//! The ports: what the engine needs from the world, each a trait that an adaptor of `isula-host`
+//! or `isula-image` fulfils, and a fake in [`crate::testing`].
+
+mod images;
+mod records;
+mod runtime;
+mod snapshots;
+mod system;
+
+pub use images::{
+    Credentials, ImageChange, ImageFormat, Images, ImportOptions, Progress, ProgressSink,
+    PullOptions, RemovedImage,
+};
+pub use records::{ContainerFiles, Durability, Quarantined, Records, Restored};
+pub use runtime::{
+    Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output, ProcessId, Runtime,
+    Session, SessionInput, TerminalSize, Usage,
+};
+pub use snapshots::{Rootfs, Snapshots, Volume, Volumes};
+pub use system::{Clock, DeviceNode, Entropy, Host, HostFacts};
+
+use std::{io, pin::Pin};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::error::PortError;
+
+/// What a port gives back.
+pub type Result<T, E = PortError> = std::result::Result<T, E>;
+
+/// Bytes that arrive in pieces from a client (an archive to load) or go to one.
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// Items that arrive over time.
+pub type ItemStream<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;

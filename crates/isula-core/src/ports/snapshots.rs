@@ -1,0 +1,86 @@
+//! Root file systems of containers, and volumes.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::{
+    id::{ContainerId, Name},
+    image::ImageId,
+};
+
+/// Where the root file system of a container comes from; it is mounted by the runtime inside the
+/// container's own mount namespace and never in the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rootfs {
+    /// An overlay.
+    Overlay {
+        /// Layer directories, topmost first.
+        lower: Vec<PathBuf>,
+        /// The container's own directory of changes.
+        upper: PathBuf,
+        /// Overlay's work directory, beside `upper`.
+        work: PathBuf,
+        /// The changes need not survive a crash (`--rm`).
+        volatile: bool,
+    },
+    /// A directory that is used as it is.
+    Directory(PathBuf),
+}
+
+/// The writable layers of containers over the layers of images.
+#[async_trait]
+pub trait Snapshots: Send + Sync {
+    /// Makes the writable layer of a container; the image can't be removed while it exists.
+    ///
+    /// # Errors
+    /// No such image, or the disk is full; nothing is left behind.
+    async fn prepare(&self, id: &ContainerId, image: &ImageId) -> Result<()>;
+
+    /// What the runtime must mount. `volatile` as in [`Rootfs::Overlay`].
+    ///
+    /// # Errors
+    /// The container has no writable layer, or a layer of the image is damaged.
+    fn rootfs(&self, id: &ContainerId, image: &ImageId, volatile: bool) -> Result<Rootfs>;
+
+    /// Reads a regular file of a container that does not run, through all its layers, symbolic
+    /// links resolved within its root; `None` when it is not there, is no regular file, or is
+    /// larger than `limit` bytes.
+    async fn read(
+        &self,
+        id: &ContainerId,
+        image: &ImageId,
+        path: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>>;
+
+    /// Removes the writable layer: gone from view on return, its blocks freed later. One that is
+    /// not there is no error.
+    async fn remove(&self, id: &ContainerId) -> Result<()>;
+
+    /// The ids of all writable layers, for recovery.
+    async fn list(&self) -> Result<Vec<ContainerId>>;
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: Name,
+    /// The directory to mount.
+    pub path: PathBuf,
+}
+
+/// The volumes of the engine (the `local` driver).
+#[async_trait]
+pub trait Volumes: Send + Sync {
+    /// The volume with this name, made durable if it is new. The flag says whether it was made now.
+    async fn ensure(&self, name: &Name) -> Result<(Volume, bool)>;
+
+    /// All volumes, by name.
+    async fn list(&self) -> Result<Vec<Volume>>;
+
+    /// Removes a volume; one that is not there is no error.
+    async fn remove(&self, name: &Name) -> Result<()>;
+}

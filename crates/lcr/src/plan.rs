@@ -1,0 +1,479 @@
+//! The compact form of one container: all that is needed to build it, checked and resolved.
+//!
+//! A plan is made by [`crate::compile()`] and read by [`crate::init::spawn`], which may be another
+//! process: it is encoded with postcard, a few KiB beside the seccomp program. Nothing in it needs
+//! JSON, a look at the mount table, or the compilation of a filter.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::CgroupPlan;
+use crate::error::Error;
+
+/// Raised by one whenever the encoding changes: a plan of another version is refused.
+pub const VERSION: u8 = 1;
+
+/// Everything needed to build one container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Identity of the container, as in its state.
+    pub id: String,
+    /// The bundle's directory; a source of a bind mount that is relative starts here.
+    pub bundle: PathBuf,
+    /// Where the root file system comes from.
+    pub rootfs: Rootfs,
+    /// Whether the root file system is read-only once the container is built.
+    pub rootfs_readonly: bool,
+    /// `linux.rootfsPropagation`; private when absent.
+    pub rootfs_propagation: Option<Propagation>,
+    /// Namespaces that are made and joined.
+    pub namespaces: Namespaces,
+    /// Mounts in the order they are made.
+    pub mounts: Vec<Mount>,
+    /// Whether the runtime fills `/dev` (not when `/dev` is a bind mount).
+    pub populate_dev: bool,
+    /// Device nodes beside the default ones.
+    pub devices: Vec<Device>,
+    /// Paths hidden from the container.
+    pub masked_paths: Vec<String>,
+    /// Paths made read-only.
+    pub readonly_paths: Vec<String>,
+    /// Files below `/proc/sys`, relative to it, and what is written to them.
+    pub sysctls: Vec<(String, String)>,
+    /// Host name to set in the UTS namespace.
+    pub hostname: Option<String>,
+    /// NIS domain name to set in the UTS namespace.
+    pub domainname: Option<String>,
+    /// SELinux context of file systems that the container mounts.
+    pub mount_label: Option<String>,
+    /// `personality(2)` value.
+    pub personality: Option<u32>,
+    /// Programs to run at the points of the life cycle.
+    pub hooks: Hooks,
+    /// The container's control group.
+    pub cgroup: CgroupPlan,
+    /// The init process.
+    pub process: ProcessPlan,
+    /// Move the root over `/` and change root instead of `pivot_root` (for a rootfs on ramfs).
+    pub no_pivot: bool,
+    /// A FIFO on the host: the init waits until one byte is written to it before it runs the
+    /// program (the OCI `create` and `start`).
+    pub hold: Option<PathBuf>,
+    /// Descriptors after 2 that the program inherits.
+    pub preserve_fds: u32,
+    /// What was asked and could not be given in full; to be shown to the user.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The plan as bytes.
+    ///
+    /// # Errors
+    /// [`Error::Encoding`] when a path in it is not UTF-8.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        encode(self)
+    }
+
+    /// Reads what [`Plan::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Encoding`] when the bytes are cut short or not a plan, [`Error::PlanVersion`] when
+    /// another version wrote them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        decode(bytes)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+    postcard::to_extend(value, vec![VERSION]).map_err(Error::Encoding)
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(Error::Encoding),
+        Some((&other, _)) => Err(Error::PlanVersion(other)),
+        None => Err(Error::Encoding(postcard::Error::DeserializeUnexpectedEnd)),
+    }
+}
+
+/// Where a root file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// An overlay that is mounted inside the container's mount namespace only.
+    Overlay {
+        /// Read-only layers, the topmost first.
+        lower: Vec<PathBuf>,
+        /// The writable layer.
+        upper: PathBuf,
+        /// Overlayfs' work directory, on the file system of `upper`.
+        work: PathBuf,
+        /// No sync at all: the upper layer is worthless after a crash of the host.
+        volatile: bool,
+    },
+}
+
+/// Propagation of a mount, `mount_namespaces(7)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Propagation {
+    /// Which of the four types.
+    pub kind: PropagationKind,
+    /// Whether the mounts below it get it too.
+    pub recursive: bool,
+}
+
+/// The four types of propagation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PropagationKind {
+    /// Events pass both ways.
+    Shared,
+    /// Events come from the peer group only.
+    Slave,
+    /// No events.
+    Private,
+    /// No events, and it cannot be bind mounted.
+    Unbindable,
+}
+
+/// One kind of namespace, with its `CLONE_NEW*` bit as its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u32)]
+pub enum NamespaceKind {
+    /// `time_namespaces(7)`.
+    Time = 0x0000_0080,
+    /// `mount_namespaces(7)`.
+    Mount = 0x0002_0000,
+    /// `cgroup_namespaces(7)`.
+    Cgroup = 0x0200_0000,
+    /// `uts_namespaces(7)`.
+    Uts = 0x0400_0000,
+    /// `ipc_namespaces(7)`.
+    Ipc = 0x0800_0000,
+    /// `user_namespaces(7)`.
+    User = 0x1000_0000,
+    /// `pid_namespaces(7)`.
+    Pid = 0x2000_0000,
+    /// `network_namespaces(7)`.
+    Network = 0x4000_0000,
+}
+
+impl NamespaceKind {
+    /// The `CLONE_NEW*` bit.
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        self as u32
+    }
+
+    /// The name below `/proc/PID/ns`.
+    #[must_use]
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Mount => "mnt",
+            Self::Cgroup => "cgroup",
+            Self::Uts => "uts",
+            Self::Ipc => "ipc",
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Network => "net",
+        }
+    }
+}
+
+/// Namespaces of a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// `CLONE_NEW*` bits of the ones to make.
+    pub new: u32,
+    /// Files of the ones to join.
+    pub join: Vec<(NamespaceKind, PathBuf)>,
+    /// `linux.uidMappings` of a new user namespace.
+    pub uid_mappings: Vec<IdMapping>,
+    /// `linux.gidMappings` of a new user namespace.
+    pub gid_mappings: Vec<IdMapping>,
+    /// Lines for `/proc/PID/timens_offsets` of a new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
+}
+
+impl Namespaces {
+    /// Whether a namespace of this kind is made.
+    #[must_use]
+    pub const fn makes(&self, kind: NamespaceKind) -> bool {
+        self.new & kind.bit() != 0
+    }
+
+    /// The file of the namespace of this kind that is joined.
+    #[must_use]
+    pub fn joined(&self, kind: NamespaceKind) -> Option<&PathBuf> {
+        self.join.iter().find(|(joined, _)| *joined == kind).map(|(_, path)| path)
+    }
+
+    /// Whether the container has a namespace of this kind apart from its creator's.
+    #[must_use]
+    pub fn separates(&self, kind: NamespaceKind) -> bool {
+        self.makes(kind) || self.joined(kind).is_some()
+    }
+}
+
+/// One line of `/proc/PID/uid_map`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// First id inside.
+    pub container: u32,
+    /// First id outside.
+    pub host: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// An offset of a clock in a time namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: String,
+    /// Seconds.
+    pub seconds: i64,
+    /// Nanoseconds.
+    pub nanoseconds: u32,
+}
+
+/// One mount of the container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where, absolute, seen from the container's root.
+    pub destination: String,
+    /// What.
+    pub kind: MountKind,
+    /// Flags of the mount point.
+    pub attributes: Attributes,
+    /// Propagation, set after the attributes in this order; private when empty.
+    pub propagation: Vec<Propagation>,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Whether mounts below it come along.
+        recursive: bool,
+        /// Ownership seen through the mount.
+        idmap: Option<IdMap>,
+    },
+    /// A file system of its own.
+    Filesystem {
+        /// Type, as in `/proc/filesystems`.
+        kind: String,
+        /// The source that is shown, or a block device.
+        source: String,
+        /// Parameters of the file system: flags have no value.
+        options: Vec<(String, Option<String>)>,
+        /// Copy what the mount point holds into the (tmpfs) file system first.
+        copy_up: bool,
+    },
+    /// The control groups as the container may see them.
+    Cgroup {
+        /// Whether to show the container's group as the root (it has a cgroup namespace).
+        private: bool,
+    },
+}
+
+/// An idmapped mount, `mount_setattr(2)` `MOUNT_ATTR_IDMAP`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// User ids; empty means those of the container's user namespace.
+    pub uid_mappings: Vec<IdMapping>,
+    /// Group ids; empty means those of the container's user namespace.
+    pub gid_mappings: Vec<IdMapping>,
+    /// Whether mounts below it are mapped too.
+    pub recursive: bool,
+}
+
+/// `MOUNT_ATTR_*` bits of `mount_setattr(2)` to set and to clear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Set on the mount itself.
+    pub set: u32,
+    /// Cleared on the mount itself.
+    pub clear: u32,
+    /// Set on the mount and all below it (`rro` and its like).
+    pub set_recursive: u32,
+    /// Cleared on the mount and all below it.
+    pub clear_recursive: u32,
+}
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path in the container.
+    pub path: String,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO` with the permission bits.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Hooks of the life cycle, and the state they are told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// Deprecated by the spec, called before `create_runtime` and where it is.
+    pub prestart: Vec<Hook>,
+    /// In the runtime's namespaces, after the container's are made and before `pivot_root`.
+    pub create_runtime: Vec<Hook>,
+    /// In the container's namespaces, before `pivot_root`.
+    pub create_container: Vec<Hook>,
+    /// In the container's namespaces and root, before the program.
+    pub start_container: Vec<Hook>,
+    /// In the runtime's namespaces, after the program has started.
+    pub poststart: Vec<Hook>,
+    /// In the runtime's namespaces, after the container is deleted.
+    pub poststop: Vec<Hook>,
+    /// The state as JSON up to where `"status"` belongs.
+    pub state_head: String,
+    /// The state as JSON after `"pid"`.
+    pub state_tail: String,
+}
+
+/// A program called at a point of the life cycle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Arguments with the name of the program; never empty.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// Seconds after which it is killed and has failed.
+    pub timeout: Option<u32>,
+}
+
+/// All about one process of a container: its init, or one that [`crate::exec`] adds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessPlan {
+    /// Program and arguments; never empty.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// Working directory, absolute.
+    pub cwd: String,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// Size of the terminal, rows and columns.
+    pub console_size: Option<(u16, u16)>,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+    /// Capability sets.
+    pub capabilities: Capabilities,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Seccomp filter.
+    pub seccomp: Option<Filter>,
+    /// Written to `/proc/self/oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// SELinux context of the process.
+    pub selinux: Option<String>,
+    /// Argument of `ioprio_set(2)`.
+    pub io_priority: Option<u16>,
+    /// Arguments of `sched_setattr(2)`.
+    pub scheduler: Option<Scheduler>,
+    /// Processors while the process is set up (`execCPUAffinity.initial`), as ranges.
+    pub cpus_initial: Vec<(u32, u32)>,
+    /// Processors of the program (`execCPUAffinity.final`), as ranges.
+    pub cpus_final: Vec<(u32, u32)>,
+    /// The control group to join; only for exec, an init has its plan's.
+    pub cgroup: Option<CgroupPlan>,
+    /// What was asked and could not be given in full; to be shown to the user.
+    pub warnings: Vec<String>,
+}
+
+impl ProcessPlan {
+    /// The plan as bytes.
+    ///
+    /// # Errors
+    /// As [`Plan::encode`].
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        encode(self)
+    }
+
+    /// Reads what [`ProcessPlan::encode`] wrote.
+    ///
+    /// # Errors
+    /// As [`Plan::decode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        decode(bytes)
+    }
+}
+
+/// Capability sets, bit n for capability n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Upper bound of what an exec can give.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// May be in force.
+    pub permitted: u64,
+    /// Kept through an exec of a file with capabilities of its own.
+    pub inheritable: u64,
+    /// Kept through every exec.
+    pub ambient: u64,
+}
+
+/// One resource limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_*` number.
+    pub resource: u32,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// A seccomp program as the kernel takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// An array of `struct sock_filter`, in the machine's byte order.
+    pub program: Vec<u8>,
+    /// `SECCOMP_FILTER_FLAG_*` bits.
+    pub flags: u32,
+}
+
+/// `struct sched_attr`, but for its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Nice value, of the policies that have one.
+    pub nice: i32,
+    /// Static priority, of the real-time policies.
+    pub priority: u32,
+    /// Nanoseconds, `SCHED_DEADLINE`.
+    pub runtime: u64,
+    /// Nanoseconds, `SCHED_DEADLINE`.
+    pub deadline: u64,
+    /// Nanoseconds, `SCHED_DEADLINE`.
+    pub period: u64,
+}
