@@ -1,1 +1,2 @@
+//! Side-by-side measurements of the engine and its peers.
 fn main() {}

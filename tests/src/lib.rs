@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What end-to-end tests stand on: the real programs, a daemon on roots of its own, a registry on
+//! loopback, a real pseudo terminal, and a census of everything a test could leave behind.
+
+#![forbid(unsafe_code)]
+
+pub mod census;
+pub mod daemon;
+pub mod images;
+pub mod programs;
+pub mod registry;
+pub mod terminal;
+pub mod world;
+
+pub use world::{Outcome, World};

@@ -15,3 +15,4 @@ pub mod signal;
 pub mod spec;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod user;

@@ -1,1 +1,55 @@
-//! Placeholder.
+//! The use cases: the order of steps, the right to change a container, undo, recovery and
+//! supervision. One file of [`container`] is one use case, named by its verb.
+//!
+//! Every change goes through one door: an operation *holds* a container (one holder at a time),
+//! lets it *enter* a state (decided by [`isula_core::container::State::after`], saved, then shown),
+//! and pushes the inverse of every step on a stack that runs when a later step fails. Readers take
+//! the state that was shown last and never wait for a writer.
+
+#![forbid(unsafe_code)]
+
+pub mod container;
+mod engine;
+mod error;
+mod events;
+mod images;
+mod index;
+mod overview;
+mod recover;
+mod settings;
+mod slot;
+mod supervise;
+mod undo;
+
+pub use engine::Engine;
+pub use error::Error;
+pub use events::{Events, Missed};
+pub use overview::Counts;
+pub use recover::Recovery;
+pub use settings::{Patience, Ports, Settings, StopOptions, Umask};
+
+/// What a use case gives back.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every fault point of create, start, stop and remove, in the order of the steps; the crash test
+/// stops the daemon at each (see [`isula_core::fault`]). The adaptors of the ports have more.
+pub const FAULT_POINTS: [&str; 18] = [
+    "create.named",
+    "create.snapshot",
+    "create.records",
+    "create.volumes",
+    "create.shown",
+    "start.prepared",
+    "start.intent",
+    "start.launched",
+    "start.running",
+    "stop.intent",
+    "stop.signalled",
+    "stop.exited",
+    "stop.recorded",
+    "rm.intent",
+    "rm.cleaned",
+    "rm.snapshot",
+    "rm.volumes",
+    "rm.records",
+];

@@ -1,1 +1,10 @@
-//! Placeholder.
+//! The adaptors that touch the host: runtimes and shims, logs, the records on disk, volumes, and
+//! the facts of the machine. It knows nothing of images.
+
+#![forbid(unsafe_code)]
+
+pub mod host;
+pub mod logs;
+pub mod records;
+pub mod runtime;
+pub mod volumes;

@@ -1,1 +1,40 @@
-//! Placeholder.
+//! The image store: registries, blobs, layers, snapshots and archives.
+//!
+//! Everything lies below one directory:
+//!
+//! ```text
+//! blobs/sha256/<hex>       manifests and configurations, byte for byte
+//! layers/<diff id>/        diff/ (the unpacked tree) and layer.json; appears by one rename
+//! images/<image id>.json   an image; appears by one rename, after all it names is durable
+//! refs/<sha256>.json       one name of one image (`.new`: takes effect with its image)
+//! snapshots/<container>/   diff/ and work/ of overlay, and an empty file that names the image
+//! tmp/  trash/             half-made and half-removed things; emptied at start
+//! quarantine/              what was found damaged at start
+//! ```
+//!
+//! What adds layers goes through [`layer`]: claim a layer, unpack it, hold it until
+//! [`Store::commit_image`] has made it part of an image. What nothing holds is removed.
+
+#![forbid(unsafe_code)]
+
+pub mod json;
+pub mod layer;
+pub mod manifest;
+pub mod platform;
+pub mod pull;
+pub mod registry;
+
+mod archive;
+mod compression;
+mod config;
+mod error;
+mod hash;
+mod import;
+mod load;
+mod snapshot;
+mod store;
+mod trash;
+mod unpack;
+
+pub use error::from_io;
+pub use store::{NewImage, Settings, Store};

@@ -40,8 +40,7 @@ pub fn get() -> io::Result<Sets> {
     let mut header = Header { version: VERSION_3, pid: 0 };
     let mut halves = [Half::default(); 2];
     // SAFETY: version 3 writes exactly two halves, and `halves` has two; both outlive the call.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) };
+    let answer = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) };
     check(answer)?;
     let [low, high] = halves;
     let join = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);

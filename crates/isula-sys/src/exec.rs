@@ -67,25 +67,37 @@ pub fn fexecve(program: BorrowedFd<'_>, arguments: &Strings, environment: &Strin
 /// Marks every descriptor from `first` on close-on-exec.
 ///
 /// # Errors
-/// `EINVAL` on a kernel before 5.11.
+/// Those of `fcntl(2)`, where the kernel is older than 5.11 and they are marked one by one.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+    // SAFETY: no memory is touched, and no descriptor is closed.
+    let result = unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    mark_one_by_one(first)
 }
 
-/// Closes every descriptor from `first` on.
-///
-/// Descriptors that Rust values own are closed under them: only for a process that is about to
-/// exec or exit and uses none of them any more.
+fn mark_one_by_one(first: u32) -> io::Result<()> {
+    // The limit may have been lowered after files were opened above it.
+    let limit = crate::limits::limit(0, libc::RLIMIT_NOFILE as u32)?.hard.clamp(4096, 1 << 20);
+    for descriptor in u64::from(first)..limit {
+        let descriptor = i32::try_from(descriptor).map_err(|_| Errno::BADF)?;
+        // SAFETY: no memory is touched; a number that is not open is refused.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Lets the descriptor with this number survive an exec.
 ///
 /// # Errors
-/// `ENOSYS` on a kernel before 5.9.
-pub fn close_from(first: u32) -> io::Result<()> {
-    close_range(first, 0)
-}
-
-fn close_range(first: u32, flags: u32) -> io::Result<()> {
-    // SAFETY: no memory is touched. I/O safety of `close_from` is its documented precondition.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
+/// `EBADF` when it is not open.
+pub fn keep_open(descriptor: u32) -> io::Result<()> {
+    let descriptor = RawFd::try_from(descriptor).map_err(|_| Errno::BADF)?;
+    // SAFETY: no memory is touched; a number that is not open is refused.
+    let result = unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -130,8 +142,7 @@ pub fn move_to(descriptor: OwnedFd, target: RawFd) -> io::Result<OwnedFd> {
         return Ok(descriptor);
     }
     // SAFETY: no memory is touched; the caller asked for what is open at `target` to be closed.
-    let result =
-        unsafe { libc::dup3(descriptor.as_fd().as_raw_fd(), target, libc::O_CLOEXEC) };
+    let result = unsafe { libc::dup3(descriptor.as_fd().as_raw_fd(), target, libc::O_CLOEXEC) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -148,6 +159,17 @@ mod tests {
     fn a_string_with_a_zero_byte_is_refused() {
         let error = Strings::new(["fine", "not\0fine"]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn descriptors_are_marked_one_by_one_on_an_old_kernel() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let number = u32::try_from(file.as_raw_fd()).unwrap();
+        let flags = || rustix::io::fcntl_getfd(&file).unwrap();
+        keep_open(number).unwrap();
+        assert!(flags().is_empty());
+        mark_one_by_one(number).unwrap();
+        assert!(flags().contains(rustix::io::FdFlags::CLOEXEC));
     }
 
     #[test]

@@ -107,8 +107,7 @@ fn create_temporary(
     mode: Mode,
 ) -> io::Result<(std::ffi::OsString, File)> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
         let mut temporary = Vec::with_capacity(name.len() + 24);
         temporary.push(b'.');

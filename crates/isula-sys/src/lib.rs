@@ -20,4 +20,5 @@ pub mod pty;
 pub mod sealed;
 pub mod seccomp;
 pub mod signal;
+pub mod terminal;
 pub mod xattr;

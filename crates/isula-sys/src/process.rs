@@ -89,9 +89,8 @@ pub fn spawn(request: Spawn<'_>, child: impl FnOnce() -> u8) -> io::Result<Spawn
     // SAFETY: `arguments` is a valid clone_args of the size given, and `pidfd` outlives the call.
     // Without CLONE_VM the child continues on a copy of this stack, as after fork(2); there is one
     // thread, so the copy of the process is consistent.
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>())
-    };
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>()) };
     match pid {
         0 => {
             let guard = ExitOnUnwind;

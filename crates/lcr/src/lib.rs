@@ -9,13 +9,15 @@
 
 pub mod capability;
 pub mod cgroup;
-pub mod channel;
+mod channel;
 pub mod compile;
 pub mod error;
 pub mod exec;
 pub mod hooks;
 pub mod init;
 pub mod plan;
+mod process;
+mod root;
 pub mod seccomp;
 
 pub use compile::{Setting, compile, compile_process};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPlan;
 use crate::error::Error;
+use crate::seccomp::Filter;
 
 /// Raised by one whenever the encoding changes: a plan of another version is refused.
 pub const VERSION: u8 = 1;
@@ -275,10 +276,13 @@ pub enum MountKind {
         /// Copy what the mount point holds into the (tmpfs) file system first.
         copy_up: bool,
     },
-    /// The control groups as the container may see them.
-    Cgroup {
-        /// Whether to show the container's group as the root (it has a cgroup namespace).
-        private: bool,
+    /// The control groups of version 1, as the container may see them: its own group of each
+    /// hierarchy, in a tmpfs.
+    CgroupV1 {
+        /// Name in the tmpfs, and the container's group on the host.
+        groups: Vec<(String, PathBuf)>,
+        /// Links in the tmpfs: name and text.
+        links: Vec<(String, String)>,
     },
 }
 
@@ -448,15 +452,6 @@ pub struct Rlimit {
     pub soft: u64,
     /// Hard limit.
     pub hard: u64,
-}
-
-/// A seccomp program as the kernel takes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Filter {
-    /// An array of `struct sock_filter`, in the machine's byte order.
-    pub program: Vec<u8>,
-    /// `SECCOMP_FILTER_FLAG_*` bits.
-    pub flags: u32,
 }
 
 /// `struct sched_attr`, but for its size.

@@ -1,18 +1,29 @@
 //! What a container is: a request that was accepted ([`Config`], [`HostConfig`]), an identity, and
 //! a [`State`].
 
+pub mod capability;
 mod config;
+mod filter;
 mod host_config;
+mod invalid;
+mod merge;
 mod new;
+pub mod path;
+pub mod security;
 mod state;
+mod verify;
 
 pub use config::{Config, ExecConfig, Healthcheck};
 pub use host_config::{
     CgroupMode, DeviceMapping, HostConfig, LogConfig, LogDriver, Mount, MountKind, NamespaceMode,
     NetworkMode, Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
 };
+pub use filter::{FilterError, Filters};
+pub use invalid::Invalid;
+pub use merge::merge;
 pub use new::{Joins, NewContainer, Overrides};
 pub use state::{Event, Exit, Run, State, TransitionError};
+pub use verify::verify;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,12 @@
 //! Root file systems of containers, and volumes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
 use super::Result;
 use crate::{
+    error::{ErrorKind, PortError},
     id::{ContainerId, Name},
     image::ImageId,
 };
@@ -54,6 +55,25 @@ pub trait Snapshots: Send + Sync {
         path: &str,
         limit: u64,
     ) -> Result<Option<Vec<u8>>>;
+
+    /// Copies what the root file system of a container that does not run holds in the directory
+    /// `path` (symbolic links resolved within its root) into the directory `into` of the host, with
+    /// owner, mode and extended attributes, and gives `into` those of `path`: so a new volume starts
+    /// with the image's content. Does nothing where `into` is not empty, or `path` is no directory.
+    ///
+    /// # Errors
+    /// `into` is as it was. `Unsupported` from a store that can't do it.
+    async fn copy_up(
+        &self,
+        id: &ContainerId,
+        image: &ImageId,
+        path: &str,
+        into: &Path,
+    ) -> Result<()> {
+        let _ = (id, image, into);
+        let message = format!("this store cannot copy {path} of the image into a volume");
+        Err(PortError::new(ErrorKind::Unsupported, message))
+    }
 
     /// Removes the writable layer: gone from view on return, its blocks freed later. One that is
     /// not there is no error.

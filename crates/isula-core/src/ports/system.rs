@@ -34,10 +34,17 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// It does not exist and must not be made, or can't be.
     fn bind_source(&self, path: &str, create: bool) -> super::Result<String>;
+    /// Reads a regular file beneath a directory of the host that is a container's root file system
+    /// (`--external-rootfs`), symbolic links resolved within it; `None` as in
+    /// [`super::Snapshots::read`].
+    ///
+    /// # Errors
+    /// The directory can't be opened.
+    fn read_beneath(&self, root: &str, path: &str, limit: u64) -> super::Result<Option<Vec<u8>>>;
 }
 
 /// A device node of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeviceNode {
     /// Path on the host.
     pub path: String,
@@ -80,4 +87,6 @@ pub struct HostFacts {
     pub oom_score_adj: i32,
     /// Without `CAP_SYS_RESOURCE` limits can't be raised and scores can't be lowered.
     pub can_raise_limits: bool,
+    /// The kernel accounts swap: a limit of memory and swap together can be set.
+    pub swap_accounting: bool,
 }

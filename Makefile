@@ -1,0 +1,35 @@
+# Everything a person or a machine does with this repository.
+#
+#   make demo    sets up, builds, and runs a container from an image of a registry
+#   make test    sets up, builds, and passes every test
+#   make check   formatting, lints, documentation, licences, and the limits of the code's shape
+#   make bench   measures the engine beside runc
+
+TARGET := x86_64-unknown-linux-musl
+BIN := target/$(TARGET)/release
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: build demo test unit e2e vm aarch64 check bench clean
+
+build:
+	tools/setup.sh build
+	cargo build --release --quiet --target $(TARGET) -p isula -p isulad -p isulad-shim -p lcr
+
+demo: build
+	tools/setup.sh demo
+	tools/demo.sh $(BIN)
+
+test:
+	tools/setup.sh test
+	tools/test.sh
+
+check:
+	tools/setup.sh test
+	tools/check.sh
+
+bench: build
+	tools/setup.sh test
+	cargo run --release --quiet -p isula-bench -- --bin $(BIN)
+
+clean:
+	cargo clean

@@ -1,0 +1,89 @@
+//! What the engine is given: the ports and the typed section of the daemon's configuration.
+
+use std::{sync::Arc, time::Duration};
+
+use isula_core::{
+    container::{LogConfig, Ulimit},
+    ports::{Clock, Entropy, Host, Images, Records, Runtime, Snapshots, Volumes},
+    signal::Signal,
+};
+
+/// The world, as the engine sees it.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each field is named for its port")]
+pub struct Ports {
+    pub records: Arc<dyn Records>,
+    pub snapshots: Arc<dyn Snapshots>,
+    pub images: Arc<dyn Images>,
+    pub volumes: Arc<dyn Volumes>,
+    pub runtime: Arc<dyn Runtime>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub host: Arc<dyn Host>,
+}
+
+/// The part of the daemon's configuration that the engine obeys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// OCI runtime of containers that ask for none.
+    pub default_runtime: String,
+    /// For the edges: the log of containers whose request names none.
+    pub default_log: LogConfig,
+    /// Resource limits that every container gets unless it sets its own of the same name.
+    pub default_ulimits: Vec<Ulimit>,
+    /// Cgroup below which containers are made that ask for none, absolute.
+    pub cgroup_parent: String,
+    /// OCI hooks of every container, the JSON object of the runtime-spec.
+    pub hooks: Option<serde_json::Value>,
+    /// The umask of init processes (`native.umask`).
+    pub umask: Umask,
+    /// How long `stop` waits where neither request nor container says.
+    pub stop_timeout: Duration,
+    /// How long a start may take.
+    pub start_timeout: Duration,
+    /// How long any other call of a port may take that works on this machine alone.
+    pub port_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_runtime: "lcr".to_owned(),
+            default_log: LogConfig::default(),
+            default_ulimits: Vec::new(),
+            cgroup_parent: "/isulad".to_owned(),
+            hooks: None,
+            umask: Umask::Normal,
+            stop_timeout: Duration::from_secs(10),
+            start_timeout: Duration::from_mins(2),
+            port_timeout: Duration::from_mins(1),
+        }
+    }
+}
+
+/// The umask of init processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Umask {
+    /// 0027.
+    Secure,
+    /// 0022.
+    Normal,
+}
+
+/// How to stop a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StopOptions {
+    /// How long to wait before SIGKILL; absent: what the container says, or the settings.
+    pub patience: Option<Patience>,
+    /// What to send first; absent: what the container says, or SIGTERM.
+    pub signal: Option<Signal>,
+}
+
+/// How long to wait for something to end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// So long.
+    For(Duration),
+    /// As long as it takes.
+    Forever,
+}

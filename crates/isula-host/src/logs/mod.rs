@@ -1,0 +1,1 @@
+//! Reserved: written beside its first user.

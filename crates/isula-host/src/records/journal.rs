@@ -1,0 +1,496 @@
+//! The journal: one preallocated file to which every change of a record is appended, so that being
+//! durable costs one `fdatasync` that everything waiting shares.
+//!
+//! ```text
+//!   half 0                                   half 1
+//!   ┌────────┬────────┬───┬──────────────┐   ┌────────┬────────┬───┬───────────┐
+//!   │ record │ record │ … │ zeros or old │   │ record │ record │ … │           │
+//!   └────────┴────────┴───┴──────────────┘   └────────┴────────┴───┴───────────┘
+//!   record: magic u32 │ length u32 │ generation u64 │ run u64 │ crc u32 │ payload
+//! ```
+//!
+//! A half is filled front to back, then the other one, which must have been *settled* before: what
+//! its records say is in synced plain files. The records of a half that count are those from its
+//! start that share generation and run and whose checksum is right; the first that does not ends
+//! them (a torn tail is the normal trace of a crash, and nothing behind it was acknowledged). The
+//! half of the lower generation is older. `run` is random for each opening, so that a tail which a
+//! crash left behind never joins on to records written later.
+//!
+//! Every change is in the journal before any plain file of an acknowledged container is touched.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use isula_core::id::ContainerId;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"iSJ1");
+const HEADER: usize = 28;
+
+/// One change of one container's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Record<'a> {
+    /// The record is now this.
+    Put {
+        id: &'a str,
+        runtime: &'a str,
+        config: &'a str,
+        host: &'a str,
+    },
+    /// The container is gone.
+    Gone { id: &'a str, runtime: &'a str },
+    /// The plain files are synced and newer than any record before this one.
+    Direct { id: &'a str, runtime: &'a str },
+}
+
+impl Record<'_> {
+    /// The container's id.
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Put { id, .. } | Self::Gone { id, .. } | Self::Direct { id, .. } => id,
+        }
+    }
+
+    /// The bytes of the record.
+    pub(super) fn encode(&self) -> io::Result<Vec<u8>> {
+        postcard::to_stdvec(self).map_err(io::Error::other)
+    }
+}
+
+/// What became of a record that was to be appended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It is in the file (not yet synced), under this number; numbers only grow.
+    At(u64),
+    /// The half is full: flip first.
+    Full,
+}
+
+/// Whether a sync succeeded; shared by all that waited for it.
+pub(super) type Synced = Result<(), Arc<io::Error>>;
+
+/// The journal while the daemon runs.
+pub(super) struct Journal {
+    file: File,
+    half_size: usize,
+    run: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    half: Half,
+    /// Where the next record goes, from the start of the half.
+    offset: usize,
+    generation: u64,
+    /// The number of the last record.
+    last: u64,
+    /// The number of the last record in each half.
+    ends: [u64; 2],
+    settled: [bool; 2],
+    /// The number of the newest record of each container that has one in an unsettled half.
+    newest: HashMap<ContainerId, u64>,
+    syncing: bool,
+    waiting: Vec<oneshot::Sender<Synced>>,
+}
+
+/// One of the two halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Half {
+    First,
+    Second,
+}
+
+impl Half {
+    pub(super) const BOTH: [Self; 2] = [Self::First, Self::Second];
+
+    fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    fn of<T>(self, pair: &mut [T; 2]) -> &mut T {
+        let [first, second] = pair;
+        match self {
+            Self::First => first,
+            Self::Second => second,
+        }
+    }
+}
+
+/// What is in a half.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Of the records; 0 when there are none.
+    pub(super) generation: u64,
+    /// The payloads in order.
+    pub(super) payloads: Vec<Vec<u8>>,
+}
+
+impl Journal {
+    /// Opens the journal, or makes an empty one of two halves of `half_size` bytes, and gives what
+    /// is in it, the older half first. Nothing is appended before [`Journal::begin`].
+    pub(super) fn open(path: &Path, half_size: usize, run: u64) -> io::Result<(Self, [Contents; 2])> {
+        let size = half_size * 2;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        let file = match options.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                options.create(true);
+                options.open(path)?
+            }
+            Err(error) => return Err(error),
+        };
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        if length < size {
+            // Real blocks, so that an append later needs no space and no metadata.
+            file.write_all_at(&vec![0; size - length], length as u64)?;
+            file.sync_all()?;
+            if let Some(parent) = path.parent() {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        let mut bytes = vec![0; half_size];
+        let mut contents = [Contents::default(), Contents::default()];
+        for half in Half::BOTH {
+            file.read_exact_at(&mut bytes, start(half, half_size))?;
+            *half.of(&mut contents) = scan(&bytes);
+        }
+        let [first, second] = &contents;
+        let (newest, generation) = if second.generation > first.generation {
+            (Half::Second, second.generation)
+        } else {
+            (Half::First, first.generation)
+        };
+        let state = State {
+            // The newest half stays readable until the next one is in use.
+            half: newest.other(),
+            offset: 0,
+            generation: generation + 1,
+            last: 0,
+            ends: [0, 0],
+            settled: [true, true],
+            newest: HashMap::new(),
+            syncing: false,
+            waiting: Vec::new(),
+        };
+        if newest == Half::First {
+            contents.reverse();
+        }
+        Ok((Self { file, half_size, run, state: Mutex::new(state) }, contents))
+    }
+
+    /// The longest payload that is appended; longer ones take the direct way.
+    pub(super) fn limit(&self) -> usize {
+        self.half_size / 4
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a record of a container to the file. It survives the daemon from now on, and a
+    /// power cut after the next [`Journal::sync`].
+    pub(super) fn append(&self, id: &ContainerId, payload: &[u8]) -> io::Result<Appended> {
+        let mut state = self.state();
+        if state.offset + HEADER + payload.len() > self.half_size {
+            return Ok(Appended::Full);
+        }
+        let bytes = frame(payload, state.generation, self.run)?;
+        let at = start(state.half, self.half_size) + state.offset as u64;
+        self.file.write_all_at(&bytes, at)?;
+        state.offset += bytes.len();
+        state.last += 1;
+        let number = state.last;
+        let half = state.half;
+        *half.of(&mut state.ends) = number;
+        *half.of(&mut state.settled) = false;
+        state.newest.insert(id.clone(), number);
+        Ok(Appended::At(number))
+    }
+
+    /// The number of the container's newest record, if it has one that is not settled.
+    pub(super) fn newest(&self, id: &ContainerId) -> Option<u64> {
+        self.state().newest.get(id).copied()
+    }
+
+    /// Completes when everything that was appended before the call is durable. Must be called
+    /// within a tokio runtime.
+    pub(super) fn sync(self: &Arc<Self>) -> oneshot::Receiver<Synced> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        state.waiting.push(sender);
+        if !state.syncing {
+            state.syncing = true;
+            let journal = Arc::clone(self);
+            tokio::task::spawn_blocking(move || journal.commit());
+        }
+        receiver
+    }
+
+    /// Syncs for all that wait, again and again until nobody does.
+    fn commit(&self) {
+        loop {
+            let waiting = {
+                let mut state = self.state();
+                if state.waiting.is_empty() {
+                    state.syncing = false;
+                    // The next burst is not as large as the largest ever was.
+                    state.waiting = Vec::new();
+                    return;
+                }
+                std::mem::take(&mut state.waiting)
+            };
+            let result = self.file.sync_data().map_err(Arc::new);
+            if result.is_err() {
+                // The kernel has dropped what it could not write: a record behind that hole would
+                // never be found again. So this half is at its end.
+                self.state().offset = self.half_size;
+            }
+            for waiter in waiting {
+                // A waiter that has gone away wants no answer.
+                let _ = waiter.send(result.clone());
+            }
+        }
+    }
+
+    /// Whether a payload of this length fits in the half in use.
+    pub(super) fn fits(&self, length: usize) -> bool {
+        self.state().offset + HEADER + length <= self.half_size
+    }
+
+    /// The half that is not in use, if it must be settled before it can be.
+    pub(super) fn unsettled(&self) -> Option<Half> {
+        let mut state = self.state();
+        let other = state.half.other();
+        (!*other.of(&mut state.settled)).then_some(other)
+    }
+
+    /// The half in use.
+    pub(super) fn current(&self) -> Half {
+        self.state().half
+    }
+
+    /// Goes on to the other half, which is settled, and gives the one that was left.
+    pub(super) fn flip(&self) -> Half {
+        let mut state = self.state();
+        let left = state.half;
+        state.half = left.other();
+        state.offset = 0;
+        state.generation += 1;
+        left
+    }
+
+    /// What is in a half, as the next start would find it.
+    pub(super) fn read(&self, half: Half) -> io::Result<Contents> {
+        let mut bytes = vec![0; self.half_size];
+        self.file.read_exact_at(&mut bytes, start(half, self.half_size))?;
+        Ok(scan(&bytes))
+    }
+
+    /// Whether a half has the newest record of a container (else the other half has a newer one).
+    pub(super) fn is_newest_in(&self, half: Half, id: &ContainerId) -> bool {
+        let mut state = self.state();
+        let end = *half.of(&mut state.ends);
+        let other = *half.other().of(&mut state.ends);
+        // Of two halves in use one lies wholly before the other.
+        match state.newest.get(id) {
+            Some(number) => *number <= end && (other > end || *number > other),
+            None => false,
+        }
+    }
+
+    /// Everything in this half up to its end is in synced plain files, or in the other half; makes
+    /// the latter durable too.
+    pub(super) fn settle(&self, half: Half) -> io::Result<()> {
+        self.file.sync_data()?;
+        let mut state = self.state();
+        let end = *half.of(&mut state.ends);
+        let other = *half.other().of(&mut state.ends);
+        *half.of(&mut state.settled) = true;
+        state.newest.retain(|_, number| *number > end || (*number <= other && other < end));
+        state.newest.shrink_to_fit();
+        Ok(())
+    }
+}
+
+fn start(half: Half, half_size: usize) -> u64 {
+    match half {
+        Half::First => 0,
+        Half::Second => half_size as u64,
+    }
+}
+
+/// A payload with its header.
+fn frame(payload: &[u8], generation: u64, run: u64) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+    let mut bytes = Vec::with_capacity(HEADER + payload.len());
+    bytes.extend_from_slice(&MAGIC.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&generation.to_le_bytes());
+    bytes.extend_from_slice(&run.to_le_bytes());
+    let crc = crc32(crc32(0, &bytes), payload);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    Ok(bytes)
+}
+
+/// The records of a half that count.
+pub(super) fn scan(mut bytes: &[u8]) -> Contents {
+    let mut contents = Contents::default();
+    let mut chain = None;
+    while let Some((generation, run, payload, rest)) = next(bytes) {
+        if *chain.get_or_insert((generation, run)) != (generation, run) {
+            break;
+        }
+        contents.generation = generation;
+        contents.payloads.push(payload.to_vec());
+        bytes = rest;
+    }
+    contents
+}
+
+/// The first record of these bytes, if it is whole: generation, run, payload, and what follows.
+fn next(bytes: &[u8]) -> Option<(u64, u64, &[u8], &[u8])> {
+    let (header, rest) = bytes.split_at_checked(HEADER)?;
+    let word = |from: usize| Some(u32::from_le_bytes(header.get(from..from + 4)?.try_into().ok()?));
+    let long = |from: usize| Some(u64::from_le_bytes(header.get(from..from + 8)?.try_into().ok()?));
+    if word(0)? != MAGIC {
+        return None;
+    }
+    let (payload, rest) = rest.split_at_checked(usize::try_from(word(4)?).ok()?)?;
+    let crc = crc32(crc32(0, header.get(..HEADER - 4)?), payload);
+    (crc == word(24)?).then_some((long(8)?, long(16)?, payload, rest))
+}
+
+/// CRC-32 (ISO-HDLC, as in gzip: RFC 1952 section 8), continued from `crc`.
+fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut index = 0;
+        while index < 256 {
+            let mut value = index as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                value = if value & 1 == 1 { 0xedb8_8320 ^ (value >> 1) } else { value >> 1 };
+                bit += 1;
+            }
+            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+            {
+                table[index] = value;
+            }
+            index += 1;
+        }
+        table
+    };
+    let step = |crc: u32, byte: &u8| {
+        let index = usize::from((crc ^ u32::from(*byte)) as u8);
+        TABLE.get(index).copied().unwrap_or(0) ^ (crc >> 8)
+    };
+    !bytes.iter().fold(!crc, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Appended, Contents, HEADER, Journal, crc32, frame, scan};
+    use isula_core::id::ContainerId;
+
+    fn id() -> ContainerId {
+        ContainerId::from_random([7; 32])
+    }
+
+    fn texts(contents: &Contents) -> Vec<&[u8]> {
+        contents.payloads.iter().map(Vec::as_slice).collect()
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_gzip() {
+        assert_eq!(crc32(0, b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn a_half_cut_at_any_byte_keeps_every_whole_record_before_the_cut() {
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
+        for payload in [&b"one"[..], b"", b"three", &[0; 40]] {
+            bytes.extend(frame(payload, 5, 9).unwrap());
+            ends.push(bytes.len());
+        }
+        for cut in 0..=bytes.len() {
+            let mut torn = bytes[..cut].to_vec();
+            torn.resize(bytes.len() + 100, 0);
+            let whole = ends.iter().filter(|end| **end <= cut).count();
+            assert_eq!(scan(&torn).payloads.len(), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_ends_the_records() {
+        let bytes: Vec<u8> =
+            [b"one", b"two"].iter().flat_map(|payload| frame(*payload, 5, 9).unwrap()).collect();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let whole = usize::from(bit / 8 >= HEADER + 3);
+            assert_eq!(scan(&damaged).payloads.len(), whole, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn records_of_another_generation_or_run_do_not_join() {
+        for (generation, run) in [(6, 9), (4, 9), (5, 8)] {
+            let mut bytes = frame(b"one", 5, 9).unwrap();
+            bytes.extend(frame(b"old", generation, run).unwrap());
+            assert_eq!(texts(&scan(&bytes)), [b"one"]);
+        }
+    }
+
+    #[test]
+    fn the_halves_are_used_in_turn_and_read_back_older_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let (journal, contents) = Journal::open(&path, 100, 1).unwrap();
+        assert_eq!(contents.iter().map(|c| c.payloads.len()).sum::<usize>(), 0);
+        assert_eq!(journal.append(&id(), b"first").unwrap(), Appended::At(1));
+        assert_eq!(journal.append(&id(), &[1; 60]).unwrap(), Appended::Full);
+        let left = journal.flip();
+        assert!(!journal.is_newest_in(journal.current(), &id()));
+        assert!(journal.is_newest_in(left, &id()));
+        assert_eq!(journal.append(&id(), b"second").unwrap(), Appended::At(2));
+        assert!(!journal.is_newest_in(left, &id()));
+        assert!(journal.is_newest_in(journal.current(), &id()));
+        assert_eq!(journal.unsettled(), Some(left));
+        journal.settle(left).unwrap();
+        assert_eq!((journal.unsettled(), journal.newest(&id())), (None, Some(2)));
+        drop(journal);
+
+        let (journal, [older, newer]) = Journal::open(&path, 100, 2).unwrap();
+        assert_eq!((texts(&older), texts(&newer)), (vec![&b"first"[..]], vec![&b"second"[..]]));
+        journal.append(&id(), b"third").unwrap();
+        drop(journal);
+        let (_, [older, newer]) = Journal::open(&path, 100, 3).unwrap();
+        assert_eq!((texts(&older), texts(&newer)), (vec![&b"second"[..]], vec![&b"third"[..]]));
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_short_is_filled_up_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let (journal, _) = Journal::open(&path, 100, 1).unwrap();
+        journal.append(&id(), b"first").unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(150).unwrap();
+        let (_, contents) = Journal::open(&path, 100, 2).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 200);
+        assert_eq!(contents.iter().map(|c| c.payloads.len()).sum::<usize>(), 0);
+    }
+}

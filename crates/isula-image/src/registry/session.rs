@@ -1,0 +1,295 @@
+//! A pull's view of a registry: its endpoints in turn, with repetition.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use isula_core::{
+    error::{ErrorKind, PortError},
+    image::{Digest, Reference},
+    ports::Credentials,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    blob::Blob,
+    connect::Connector,
+    endpoint::Endpoint,
+    error::{Error, ExchangeError},
+    exchange::{Answer, Exchange},
+    request,
+    proxy::ProxyRules,
+    settings::{Mirror, Settings, SettingsError, TrustList},
+};
+
+/// The media types that are asked for.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
+/// Repetitions at an endpoint that is not the last.
+const ATTEMPTS_BEFORE_NEXT: u32 = 1;
+
+/// The registry client: settings that were read and found valid.
+pub struct Client {
+    settings: Arc<Settings>,
+    mirrors: Vec<Mirror>,
+    trust: TrustList,
+    proxies: ProxyRules,
+}
+
+impl Client {
+    /// Takes the settings.
+    ///
+    /// # Errors
+    /// `InvalidInput` names the entry of the settings that can't be used.
+    pub fn new(settings: Settings) -> Result<Self, PortError> {
+        Self::checked(settings)
+            .map_err(|error| PortError::new(ErrorKind::InvalidInput, error.to_string()))
+    }
+
+    fn checked(settings: Settings) -> Result<Self, SettingsError> {
+        let trust = TrustList::parse(&settings.insecure)?;
+        let proxies = ProxyRules::parse(&settings.proxies)?;
+        let mirrors = settings.mirrors.iter().map(|entry| Mirror::parse(entry, &trust));
+        let mirrors = mirrors.collect::<Result<_, _>>()?;
+        Ok(Self { settings: Arc::new(settings), mirrors, trust, proxies })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Begins a pull. Connections and tokens live as long as the session.
+    ///
+    /// # Errors
+    /// Stored credentials can't be read.
+    pub fn session(
+        &self,
+        reference: &Reference,
+        credentials: Option<Credentials>,
+    ) -> Result<Session, PortError> {
+        let (trust, proxies) = (self.trust.clone(), self.proxies.clone());
+        let connector = Connector::new(Arc::clone(&self.settings), trust, proxies);
+        let endpoints =
+            Endpoint::all(reference, credentials, &self.settings, &self.mirrors, &connector)
+                .map_err(|error| error.into_port(reference, reference.registry()))?;
+        Ok(Session {
+            exchange: Exchange::new(connector, self.settings.limits),
+            settings: Arc::clone(&self.settings),
+            reference: reference.clone(),
+            endpoints,
+            current: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// A manifest or index as it came, with its digest.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Their digest, computed here.
+    pub digest: Digest,
+    /// The `Content-Type`, if any.
+    pub media_type: Option<String>,
+}
+
+/// One pull at one registry.
+pub struct Session {
+    exchange: Arc<Exchange>,
+    settings: Arc<Settings>,
+    reference: Reference,
+    endpoints: Vec<Endpoint>,
+    /// The endpoint that the manifest came from: the ones before it are not asked for blobs.
+    current: AtomicUsize,
+}
+
+impl Session {
+    /// The manifest or index with this tag.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, `Unavailable`, `Corrupt` (larger than `limit`), …
+    pub async fn by_tag(&self, tag: &str, limit: u64) -> Result<Fetched, PortError> {
+        self.from_endpoints(async |endpoint| self.manifest_at(endpoint, tag, limit).await).await
+    }
+
+    /// The manifest or index with this digest, which is verified.
+    ///
+    /// # Errors
+    /// As [`Session::by_tag`]; `Corrupt` if other bytes came.
+    pub async fn by_digest(&self, digest: &Digest, limit: u64) -> Result<Fetched, PortError> {
+        self.from_endpoints(async |endpoint| {
+            let fetched = self.manifest_at(endpoint, digest.as_str(), limit).await?;
+            verify(digest, fetched.digest.clone()).map(|()| fetched)
+        })
+        .await
+    }
+
+    /// A small blob, whole and verified.
+    ///
+    /// # Errors
+    /// As [`Session::by_digest`].
+    pub async fn small_blob(&self, digest: &Digest, size: u64) -> Result<Bytes, PortError> {
+        let mut blob = self.blob(digest, size);
+        let mut whole = Vec::new();
+        let collect = async {
+            while let Some(piece) = blob.next().await? {
+                whole.extend_from_slice(&piece);
+            }
+            verify(digest, sha256(&whole))
+        };
+        let late = Error::Exchange(ExchangeError::Silent {
+            to: self.reference.registry().to_owned(),
+            step: "sending a configuration",
+        });
+        let limit = self.settings.limits.document;
+        match tokio::time::timeout(limit, collect).await.unwrap_or(Err(late)) {
+            Ok(()) => Ok(whole.into()),
+            Err(error) => Err(self.port_error(error, self.endpoint_from(0))),
+        }
+    }
+
+    /// A blob to be read in pieces. Nothing is asked of the registry yet.
+    #[must_use]
+    pub fn blob(&self, digest: &Digest, size: u64) -> Blob<'_> {
+        Blob::new(self, digest.clone(), size, self.settings.retry)
+    }
+
+    /// The error of the port, naming the reference and the endpoint.
+    pub(super) fn port_error(&self, error: Error, endpoint: Option<&Endpoint>) -> PortError {
+        let name = endpoint.map_or(self.reference.registry(), |endpoint| &endpoint.name);
+        error.into_port(&self.reference, name)
+    }
+
+    /// The endpoint `skipped` places after the one that the manifest came from.
+    pub(super) fn endpoint_from(&self, skipped: usize) -> Option<&Endpoint> {
+        self.endpoints.get(self.current.load(Relaxed).saturating_add(skipped))
+    }
+
+    /// One request for a blob, from byte `from` on.
+    pub(super) async fn ask_blob(
+        &self,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        from: u64,
+    ) -> Result<Answer, Error> {
+        let mut headers = HeaderMap::new();
+        if from > 0
+            && let Ok(range) = HeaderValue::try_from(format!("bytes={from}-"))
+        {
+            headers.insert(http::header::RANGE, range);
+        }
+        let path = format!("blobs/{digest}");
+        let asked = (self.reference.repository(), path.as_str());
+        match request::get(&self.exchange, endpoint, asked, &headers).await {
+            Err(Error::Status { status: StatusCode::NOT_FOUND, .. }) => {
+                Err(Error::BlobUnknown(digest.clone()))
+            }
+            other => other,
+        }
+    }
+
+    /// True if that endpoint, counted as by [`Session::endpoint_from`], has answered before.
+    pub(super) fn has_reached(&self, skipped: usize) -> bool {
+        self.endpoint_from(skipped).is_some_and(|endpoint| self.reached(endpoint))
+    }
+
+    fn reached(&self, endpoint: &Endpoint) -> bool {
+        endpoint.known_origin().is_some_and(|origin| self.exchange.has_reached(origin))
+    }
+
+    /// Asks each endpoint in turn until one gives a good answer; the last one's error counts.
+    async fn from_endpoints<T>(
+        &self,
+        ask: impl AsyncFn(&Endpoint) -> Result<T, Error>,
+    ) -> Result<T, PortError> {
+        let first = self.current.load(Relaxed);
+        let mut failure = None;
+        for (place, endpoint) in self.endpoints.iter().enumerate().skip(first) {
+            let is_last = place + 1 == self.endpoints.len();
+            match self.repeat(endpoint, is_last, async || ask(endpoint).await).await {
+                Ok(answer) => {
+                    self.current.store(place, Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    if !is_last {
+                        let cause = isula_core::error::chain(&error);
+                        tracing::warn!("mirror {}: {}: {cause}", endpoint.name, self.reference);
+                    }
+                    failure = Some(self.port_error(error, Some(endpoint)));
+                }
+            }
+        }
+        let none = || PortError::new(ErrorKind::Internal, format!("no endpoint for {}", self.reference));
+        Err(failure.unwrap_or_else(none))
+    }
+
+    /// Repeats a request to one endpoint while that can help.
+    async fn repeat<T>(
+        &self,
+        endpoint: &Endpoint,
+        is_last: bool,
+        ask: impl AsyncFn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let retry = self.settings.retry;
+        let allowed = if is_last { retry.attempts } else { retry.attempts.min(ATTEMPTS_BEFORE_NEXT) };
+        let mut attempt = 0;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let helps = error.is_transient(self.reached(endpoint));
+            if !helps || attempt >= allowed {
+                return Err(error);
+            }
+            tokio::time::sleep(retry.pause(attempt, error.retry_after())).await;
+            attempt += error.weight();
+        }
+    }
+
+    async fn manifest_at(
+        &self,
+        endpoint: &Endpoint,
+        name: &str,
+        limit: u64,
+    ) -> Result<Fetched, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(MANIFESTS));
+        let path = format!("manifests/{name}");
+        let asked = (self.reference.repository(), path.as_str());
+        let answer = match request::get(&self.exchange, endpoint, asked, &headers).await {
+            Err(Error::Status { status: StatusCode::NOT_FOUND, .. }) => {
+                return Err(Error::ManifestUnknown);
+            }
+            other => other?,
+        };
+        let media_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.map(str::to_owned);
+        let bytes = answer.whole(limit).await?;
+        let digest = sha256(&bytes);
+        Ok(Fetched { bytes, digest, media_type })
+    }
+}
+
+/// The digest of `bytes`.
+pub(super) fn sha256(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(Sha256::digest(bytes).into())
+}
+
+fn verify(expected: &Digest, found: Digest) -> Result<(), Error> {
+    match found == *expected {
+        true => Ok(()),
+        false => Err(Error::Digest { expected: expected.clone(), found }),
+    }
+}

@@ -1,0 +1,183 @@
+//! All that comes from the host's file system, taken before anything of the container is entered.
+//!
+//! Each source is resolved once, in the host's view, and kept as a detached copy of its mount with
+//! its attributes set. Nothing the container's image contains can redirect it any more, and the
+//! mounts themselves need no path of the host. With a user namespace the parent does this, which
+//! may read what the container's root may not.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use isula_sys::mount::{self, Depth};
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::idmap;
+use crate::error::{OrFail as _, StartError, Step};
+use crate::plan::{Attributes, Mount, MountKind, NamespaceKind, Plan, Propagation, PropagationKind};
+
+/// What the host provides to one container.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    /// The root file system, detached.
+    pub(crate) rootfs: OwnedFd,
+    /// For each mount of the plan, the trees that it binds.
+    pub(crate) mounts: Vec<Vec<OwnedFd>>,
+    /// A detached mount of the host's `/dev/null`, checked to be one.
+    pub(crate) null: OwnedFd,
+    /// With a user namespace, which can make no device: those of the host, in the plan's order,
+    /// the default ones first.
+    pub(crate) devices: Vec<OwnedFd>,
+}
+
+impl Sources {
+    /// In the parent of a container with a user namespace.
+    pub(crate) fn take_for_child(plan: &Plan) -> Result<Self, StartError> {
+        let mounts = all_trees(plan)?;
+        let devices = super::dev::all(plan)
+            .map(|device| clone(Path::new(&device.path), Depth::One).or_fail(Step::Device, &device.path))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { rootfs: super::rootfs::take(plan)?, mounts, null: null()?, devices })
+    }
+
+    /// In the container's mount namespace. Every mount in it becomes private, after the sources
+    /// are taken: those may share events with the host if that is asked for.
+    pub(crate) fn take(plan: &Plan) -> Result<Self, StartError> {
+        let mounts = all_trees(plan)?;
+        make_all_private()?;
+        let rootfs = super::rootfs::take(plan)?;
+        Ok(Self { rootfs, mounts, null: null()?, devices: Vec::new() })
+    }
+}
+
+/// Cuts every mount of this namespace off from the host's.
+pub(crate) fn make_all_private() -> Result<(), StartError> {
+    mount::change_propagation(c"/", Depth::Tree, mount::PRIVATE).or_fail(Step::Rootfs, "private")
+}
+
+fn all_trees(plan: &Plan) -> Result<Vec<Vec<OwnedFd>>, StartError> {
+    plan.mounts.iter().map(|mount| trees(plan, mount)).collect()
+}
+
+fn trees(plan: &Plan, mount: &Mount) -> Result<Vec<OwnedFd>, StartError> {
+    match &mount.kind {
+        MountKind::Filesystem { .. } => Ok(Vec::new()),
+        MountKind::Bind { source, recursive, idmap } => {
+            let depth = if *recursive { Depth::Tree } else { Depth::One };
+            let source = plan.bundle.join(source);
+            let text = source.display().to_string();
+            let tree = clone(&source, depth).or_fail(Step::Mount, &text)?;
+            if let Some(map) = idmap {
+                idmap::apply(plan, map, tree.as_fd()).or_fail(Step::IdMap, &text)?;
+            }
+            set_attributes(tree.as_fd(), mount.attributes).or_fail(Step::Mount, &text)?;
+            set_propagation(tree.as_fd(), &mount.propagation).or_fail(Step::Mount, &text)?;
+            Ok(vec![tree])
+        }
+        MountKind::CgroupV1 { groups, .. } => groups
+            .iter()
+            .map(|(_, group)| {
+                let text = group.display().to_string();
+                let tree = clone(group, Depth::One).or_fail(Step::Mount, &text)?;
+                set_attributes(tree.as_fd(), mount.attributes).or_fail(Step::Mount, &text)?;
+                set_propagation(tree.as_fd(), &[]).or_fail(Step::Mount, &text)?;
+                Ok(tree)
+            })
+            .collect(),
+    }
+}
+
+/// A detached copy of the mount at a path of the host.
+pub(crate) fn clone(path: &Path, depth: Depth) -> io::Result<OwnedFd> {
+    mount::clone(&CString::new(path.as_os_str().as_bytes())?, depth)
+}
+
+/// Sets what `attributes` says on a mount that may be detached. Does nothing where the kernel is
+/// too old: [`late_attributes`] does it then, once the mount is attached.
+pub(crate) fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes) -> io::Result<()> {
+    let Attributes { set, clear, set_recursive, clear_recursive } = attributes;
+    for (depth, change) in [(Depth::Tree, (set_recursive, clear_recursive)), (Depth::One, (set, clear))]
+    {
+        // `relatime` is the zero of its field: clearing the field is all there is to it.
+        if change != (0, 0) {
+            unless_too_old(mount::set_attributes(mount, depth, change))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets attributes with `mount(2)` on a kernel without `mount_setattr(2)`.
+pub(crate) fn late_attributes(mount: BorrowedFd<'_>, attributes: Attributes) -> io::Result<()> {
+    let Attributes { set, clear, set_recursive, clear_recursive } = attributes;
+    if attributes == Attributes::default() || has_setattr(mount) {
+        return Ok(());
+    }
+    if set_recursive != 0 || clear_recursive != 0 {
+        return Err(rustix::io::Errno::NOSYS.into());
+    }
+    mount::remount_bind(mount, (set, clear))
+}
+
+/// Sets propagation on a mount that may be detached: private unless something else is asked for.
+pub(crate) fn set_propagation(mount: BorrowedFd<'_>, wanted: &[Propagation]) -> io::Result<()> {
+    let private = [Propagation { kind: PropagationKind::Private, recursive: true }];
+    for one in if wanted.is_empty() { &private } else { wanted } {
+        let depth = if one.recursive { Depth::Tree } else { Depth::One };
+        match mount::set_propagation(mount, depth, bit(one.kind)) {
+            // Linux 5.10 and 5.11: mount(2) takes the path of the descriptor.
+            Err(error) if is_too_old(&error) => {
+                let path = mount::descriptor_path(mount);
+                mount::change_propagation(&path, depth, bit(one.kind))?;
+            }
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// The `MS_*` bit of a kind of propagation.
+pub(crate) const fn bit(kind: PropagationKind) -> u32 {
+    match kind {
+        PropagationKind::Shared => mount::SHARED,
+        PropagationKind::Slave => mount::SLAVE,
+        PropagationKind::Private => mount::PRIVATE,
+        PropagationKind::Unbindable => mount::UNBINDABLE,
+    }
+}
+
+fn is_too_old(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error())
+}
+
+fn unless_too_old(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if is_too_old(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether the kernel has `mount_setattr(2)`: an empty change succeeds.
+fn has_setattr(mount: BorrowedFd<'_>) -> bool {
+    !matches!(mount::set_attributes(mount, Depth::One, (0, 0)), Err(error) if is_too_old(&error))
+}
+
+/// A detached mount of `/dev/null` of the host, which masks files: it has to be the real one.
+fn null() -> Result<OwnedFd, StartError> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, Mode::empty()).or_fail(Step::Mask, "/dev/null")?;
+    let found = rustix::fs::fstat(&null).or_fail(Step::Mask, "/dev/null")?;
+    let is_null = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+        && found.st_rdev == rustix::fs::makedev(1, 3);
+    if is_null {
+        mount::clone_of(null.as_fd(), Depth::One).or_fail(Step::Mask, "/dev/null")
+    } else {
+        Err(StartError::refused(Step::Mask, "with /dev/null of the host, which is not one"))
+    }
+}
+
+/// Whether the parent has to take the sources: in a user namespace the child cannot.
+pub(crate) fn taken_by_parent(plan: &Plan) -> bool {
+    plan.namespaces.separates(NamespaceKind::User)
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Boots Debian's cloud kernel under qemu into a pure cgroup-v2 system and runs scenario.sh there.
+# Usage: tests/vm/run.sh DIRECTORY-OF-THE-STATIC-PROGRAMS
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+bin=$1
+tools=target/tools
+kernel=$(ls "$tools"/boot/vmlinuz-* | head -n 1)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+root=$work/root
+mkdir -p "$root"/bin "$root"/etc
+cp /bin/busybox "$root/bin/"
+for program in isula isulad isulad-shim; do cp "$bin/$program" "$root/bin/"; done
+find "$tools/lib/modules" -name 'overlay.ko' -exec cp {} "$root/" \;
+cp tests/vm/scenario.sh "$root/"
+install -m 755 tests/vm/init "$root/init"
+printf 'root:x:0:0:root:/:/bin/sh\n' >"$root/etc/passwd"
+
+# The image: busybox alone, as an OCI archive that skopeo turns into a docker-archive.
+tests/images/busybox.sh "$work/oci" >/dev/null
+skopeo copy --quiet "oci:$work/oci:latest" "docker-archive:$root/image.tar:busybox:vm"
+
+(cd "$root" && find . | cpio --quiet -o -H newc) | gzip -1 >"$work/initramfs.gz"
+timeout 300 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 1 -nographic -no-reboot \
+    -kernel "$kernel" -initrd "$work/initramfs.gz" -net none \
+    -append 'console=ttyS0 quiet panic=-1 systemd.unified_cgroup_hierarchy=1' \
+    </dev/null >"$work/console" 2>&1 || true
+tr -d '\r' <"$work/console" | grep -aE '^(CHECK|SCENARIO)' || true
+passed=$(tr -d '\r' <"$work/console" | grep -acE '^CHECK ok' || true)
+failed=$(tr -d '\r' <"$work/console" | grep -acE '^CHECK failed' || true)
+ended=$(tr -d '\r' <"$work/console" | grep -acE '^SCENARIO ENDED WITH 0$' || true)
+echo "$passed passed, $failed failed"
+if [ "$failed" != 0 ] || [ "$ended" != 1 ] || [ "$passed" = 0 ]; then
+    echo "the console of the virtual machine:" >&2
+    tail -n 60 "$work/console" >&2
+    exit 1
+fi

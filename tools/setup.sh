@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Installs what is missing to build (`setup.sh build`) and to test (`setup.sh test`), for Debian and
+# its relatives. Idempotent and quiet; starts no service and changes no configuration: programs that
+# Debian packages as services are unpacked below target/tools instead of being installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-test}
+tools=target/tools
+mkdir -p "$tools"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+updated=
+apt_update() {
+    [ -n "$updated" ] || apt-get update -qq >/dev/null
+    updated=1
+}
+
+# install PROGRAM-OR-FILE PACKAGE ...: installs the packages unless the program is there.
+need() {
+    local probe=$1
+    shift
+    case $probe in
+        /*) [ -e "$probe" ] && return ;;
+        *) command -v "$probe" >/dev/null && return ;;
+    esac
+    say "installing $*"
+    apt_update
+    DEBCONF_NOWARNINGS=yes DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# unpack PACKAGE FILE: unpacks the package below $tools unless FILE is there.
+unpack() {
+    local package=$1 probe=$2
+    compgen -G "$tools/$probe" >/dev/null && return
+    say "unpacking $package"
+    apt_update
+    (
+        cd "$tools"
+        rm -f "${package}"_*.deb
+        apt-get -o APT::Sandbox::User=root download -qq "$package" >/dev/null
+        dpkg -x "${package}"_*.deb .
+        rm -f "${package}"_*.deb
+    )
+}
+
+if ! command -v cargo >/dev/null; then
+    need cargo cargo rustup
+fi
+need cc gcc libc6-dev
+need musl-gcc musl-tools
+if command -v rustup >/dev/null; then
+    installed=$(rustup target list --installed)
+    for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do
+        grep -qx "$target" <<<"$installed" || rustup target add "$target" >/dev/null 2>&1
+    done
+fi
+[ "$what" = build ] && exit 0
+
+need /usr/share/doc/ca-certificates ca-certificates
+need /bin/busybox busybox-static
+need skopeo skopeo
+unpack docker-registry usr/bin/docker-registry
+[ "$what" = demo ] && exit 0
+
+need mmdebstrap mmdebstrap
+need umoci umoci
+need /usr/include/seccomp.h libseccomp-dev
+need pkg-config pkg-config
+need runc runc
+need strace strace
+need ip iproute2
+need ps procps
+need cpio cpio
+need xz xz-utils
+need zstd zstd
+need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+need qemu-aarch64-static qemu-user-static
+need qemu-system-x86_64 qemu-system-x86
+if ! compgen -G "$tools/boot/vmlinuz-*" >/dev/null; then
+    apt_update
+    kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    unpack "$kernel" 'boot/vmlinuz-*'
+fi
+if ! command -v cargo-deny >/dev/null; then
+    say "building cargo-deny"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR=$tools/cargo-deny-build \
+        cargo install --quiet --locked cargo-deny >/dev/null
+    rm -rf "$tools/cargo-deny-build"
+fi
