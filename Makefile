@@ -29,7 +29,7 @@ check:
 
 bench: build
 	tools/setup.sh test
-	cargo run --release --quiet -p isula-bench -- --bin $(BIN)
+	ISULA_BIN_DIR=$(CURDIR)/$(BIN) cargo run --release --quiet -p isula-bench
 
 clean:
 	cargo clean

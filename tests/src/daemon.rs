@@ -27,6 +27,8 @@ pub struct Start {
     pub program: PathBuf,
     /// Below it lie `data`, `state`, the socket and `isulad.log`.
     pub root: PathBuf,
+    /// What it logs.
+    pub log_level: &'static str,
     /// Further flags.
     pub flags: Vec<String>,
     /// Further environment.
@@ -41,7 +43,7 @@ impl Start {
         command
             .args(["--config", &at("daemon.json")])
             .args(["--graph", &at("data"), "--state", &at("state"), "--pidfile", &at("pid")])
-            .args(["-H", &format!("unix://{}", at("sock")), "--log-level", "debug"])
+            .args(["-H", &format!("unix://{}", at("sock")), "--log-level", self.log_level])
             .args(&self.flags)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

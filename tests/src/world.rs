@@ -73,7 +73,8 @@ impl World {
         fs::write(root.join("daemon.json"), "{}\n")?;
         let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         flags.extend(["--shim".to_owned(), program("isulad-shim")?.display().to_string()]);
-        let start = Start { program: program("isulad")?, root, flags, env: Vec::new() };
+        let program = program("isulad")?;
+        let start = Start { program, root, log_level: "debug", flags, env: Vec::new() };
         let before = Census::take()?;
         Ok(Self { daemon: None, registry: None, start, directory, before, turn: Some(turn) })
     }

@@ -111,8 +111,11 @@ impl PortError {
                 ErrorKind::ResourceExhausted
             }
             Io::TimedOut => ErrorKind::DeadlineExceeded,
-            Io::ConnectionRefused | Io::ConnectionReset | Io::ConnectionAborted
-            | Io::BrokenPipe | Io::UnexpectedEof => ErrorKind::Unavailable,
+            Io::ConnectionRefused
+            | Io::ConnectionReset
+            | Io::ConnectionAborted
+            | Io::BrokenPipe
+            | Io::UnexpectedEof => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
         };
         Self::with_source(kind, message, error)

@@ -78,10 +78,18 @@ impl std::str::FromStr for Signal {
 
 fn realtime(name: &str) -> Option<i32> {
     let number = if let Some(rest) = name.strip_prefix("RTMIN") {
-        if rest.is_empty() { RTMIN } else { RTMIN.checked_add(rest.strip_prefix('+')?.parse().ok()?)? }
+        if rest.is_empty() {
+            RTMIN
+        } else {
+            RTMIN.checked_add(rest.strip_prefix('+')?.parse().ok()?)?
+        }
     } else {
         let rest = name.strip_prefix("RTMAX")?;
-        if rest.is_empty() { RTMAX } else { RTMAX.checked_sub(rest.strip_prefix('-')?.parse().ok()?)? }
+        if rest.is_empty() {
+            RTMAX
+        } else {
+            RTMAX.checked_sub(rest.strip_prefix('-')?.parse().ok()?)?
+        }
     };
     (RTMIN..=RTMAX).contains(&number).then_some(number)
 }
@@ -103,8 +111,16 @@ mod tests {
     #[test]
     fn signals_are_read_by_name_and_number() {
         for (text, number) in [
-            ("9", 9), ("KILL", 9), ("sigkill", 9), ("TERM", 15), ("SIGWINCH", 28), ("SYS", 31),
-            ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("CLD", 17),
+            ("9", 9),
+            ("KILL", 9),
+            ("sigkill", 9),
+            ("TERM", 15),
+            ("SIGWINCH", 28),
+            ("SYS", 31),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("CLD", 17),
         ] {
             assert_eq!(text.parse::<Signal>().map(Signal::number), Ok(number), "{text}");
         }

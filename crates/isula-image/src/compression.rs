@@ -48,18 +48,6 @@ impl<R: BufRead> Inflated<R> {
             Self::Plain(input)
         })
     }
-
-    /// What the compressed stream was read from, to see what comes after it.
-    pub(crate) fn into_input(self) -> R {
-        match self {
-            Self::Plain(input) => input,
-            Self::Gzip(decoder) => decoder.into_inner(),
-            Self::Zstd(decoder) => decoder.finish(),
-            Self::Xz(decoder) => decoder.into_inner(),
-        }
-        .into_inner()
-        .1
-    }
 }
 
 /// zstd's skippable frames (RFC 8878, 3.1.2), with which some compressors begin.

@@ -76,16 +76,25 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
+/// What more bytes than expected mean.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Excess {
+    /// The bytes contradict what was said of them.
+    Malformed(&'static str),
+    /// A limit of ours.
+    TooLarge(&'static str),
+}
+
 /// Refuses bytes beyond a limit: the reader fails instead of passing them on.
 pub(crate) struct AtMost<R> {
     input: R,
     left: u64,
-    why: &'static str,
+    excess: Excess,
 }
 
 impl<R> AtMost<R> {
-    pub(crate) fn new(input: R, limit: u64, why: &'static str) -> Self {
-        Self { input, left: limit, why }
+    pub(crate) fn new(input: R, limit: u64, excess: Excess) -> Self {
+        Self { input, left: limit, excess }
     }
 }
 
@@ -95,7 +104,10 @@ impl<R: Read> Read for AtMost<R> {
             let mut one = [0];
             return match self.input.read(&mut one)? {
                 0 => Ok(0),
-                _ => Err(io::Error::new(io::ErrorKind::InvalidData, self.why)),
+                _ => Err(match self.excess {
+                    Excess::Malformed(why) => io::Error::new(io::ErrorKind::InvalidData, why),
+                    Excess::TooLarge(why) => io::Error::new(io::ErrorKind::FileTooLarge, why),
+                }),
             };
         }
         let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
@@ -109,7 +121,7 @@ impl<R: Read> Read for AtMost<R> {
 mod tests {
     use std::io::Read;
 
-    use super::{AtMost, Hashing, digest};
+    use super::{AtMost, Excess, Hashing, digest};
 
     #[test]
     fn the_digest_is_of_all_bytes_whether_they_were_read_or_not() {
@@ -124,10 +136,10 @@ mod tests {
 
     #[test]
     fn one_byte_beyond_the_limit_is_an_error() {
-        let mut text = String::new();
-        AtMost::new(&b"abc"[..], 3, "too long").read_to_string(&mut text).unwrap();
+        let (mut text, long) = (String::new(), Excess::Malformed("too long"));
+        AtMost::new(&b"abc"[..], 3, long).read_to_string(&mut text).unwrap();
         assert_eq!(text, "abc");
-        let error = AtMost::new(&b"abcd"[..], 3, "too long").read_to_string(&mut text).unwrap_err();
+        let error = AtMost::new(&b"abcd"[..], 3, long).read_to_string(&mut text).unwrap_err();
         assert_eq!(error.to_string(), "too long");
     }
 }

@@ -12,9 +12,12 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timestamps, Uid};
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, ResolveFlags, Timestamps, Uid};
 
-pub use rustix::fs::{Stat, Timespec};
+pub use rustix::fs::{FileType, Stat, Timespec};
+
+/// The error number of too many, or refused, symbolic links.
+pub const ELOOP: i32 = libc::ELOOP;
 
 /// Whether symbolic links on the way to a name are followed (beneath the root, never out of it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +150,15 @@ pub fn make_dir(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     Ok(fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))?)
 }
 
+/// Opens the directory `name` of `dir`; `ENOTDIR` or `ELOOP` when it is something else.
+///
+/// # Errors
+/// As `openat(2)`.
+pub fn open_dir_at(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(fs::openat(dir, name, flags, Mode::empty())?)
+}
+
 /// Makes a symbolic link `name` with this text.
 ///
 /// # Errors
@@ -160,12 +172,7 @@ pub fn make_symlink(dir: impl AsFd, name: &[u8], text: &[u8]) -> io::Result<()> 
 ///
 /// # Errors
 /// As `linkat(2)`.
-pub fn make_link(
-    from_dir: impl AsFd,
-    from: &[u8],
-    dir: impl AsFd,
-    name: &[u8],
-) -> io::Result<()> {
+pub fn make_link(from_dir: impl AsFd, from: &[u8], dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     Ok(fs::linkat(from_dir, from, dir, name, AtFlags::empty())?)
 }
 
@@ -222,6 +229,12 @@ pub fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
+/// Whether it is a directory.
+#[must_use]
+pub fn is_dir(stat: &Stat) -> bool {
+    kind(stat) == FileType::Directory
+}
+
 /// A character device 0:0: overlayfs's mark for "nothing here, whatever lies below".
 #[must_use]
 pub fn is_whiteout(stat: &Stat) -> bool {
@@ -249,21 +262,45 @@ pub fn set_attributes(file: impl AsFd, attributes: &Attributes) -> io::Result<()
     Ok(fs::futimens(file, &attributes.times())?)
 }
 
-/// Sets owner, mode and times of `name`, not followed; a symbolic link has no mode of its own.
+/// Sets the permission bits of an open file or directory.
 ///
 /// # Errors
-/// As `fchownat(2)`, `fchmodat(2)` and `utimensat(2)`.
+/// As `fchmod(2)`.
+pub fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777))?)
+}
+
+/// Sets owner, mode and times of `name`, which is neither followed nor a symbolic link.
+///
+/// # Errors
+/// As `fchownat(2)`, `chmod(2)` and `utimensat(2)`; `ELOOP` for a symbolic link.
 pub fn set_attributes_at(dir: impl AsFd, name: &[u8], attributes: &Attributes) -> io::Result<()> {
+    let dir = dir.as_fd();
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = fs::openat(dir, name, flags, Mode::empty())?;
+    if kind(&stat_fd(&handle)?) == FileType::Symlink {
+        return Err(rustix::io::Errno::LOOP.into());
+    }
+    let (uid, gid) = attributes.owner();
+    fs::chownat(&handle, c"", uid, gid, AtFlags::EMPTY_PATH)?;
+    // fchmodat2(2) is younger than our oldest kernel; the descriptor's own name in /proc leads to
+    // the very file that was opened.
+    fs::chmod(descriptor_path(&handle), attributes.bits())?;
+    Ok(fs::utimensat(dir, name, &attributes.times(), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Sets owner and times of the symbolic link `name`; it has no mode of its own.
+///
+/// # Errors
+/// As `fchownat(2)` and `utimensat(2)`.
+pub fn set_symlink_attributes(
+    dir: impl AsFd,
+    name: &[u8],
+    attributes: &Attributes,
+) -> io::Result<()> {
     let dir = dir.as_fd();
     let (uid, gid) = attributes.owner();
     fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = fs::openat(dir, name, flags, Mode::empty())?;
-    if kind(&stat_fd(&handle)?) != FileType::Symlink {
-        // fchmodat2(2) is younger than our oldest kernel; the descriptor's own name in /proc
-        // leads to the very file that was opened.
-        fs::chmod(descriptor_path(&handle), attributes.bits())?;
-    }
     Ok(fs::utimensat(dir, name, &attributes.times(), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
@@ -274,10 +311,7 @@ pub fn set_attributes_at(dir: impl AsFd, name: &[u8], attributes: &Attributes) -
 pub fn restore_times(file: impl AsFd, stat: &Stat) -> io::Result<()> {
     let nanoseconds = |value: u64| i64::try_from(value).unwrap_or(0);
     let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: stat.st_atime,
-            tv_nsec: nanoseconds(stat.st_atime_nsec),
-        },
+        last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: nanoseconds(stat.st_atime_nsec) },
         last_modification: Timespec {
             tv_sec: stat.st_mtime,
             tv_nsec: nanoseconds(stat.st_mtime_nsec),
@@ -347,7 +381,8 @@ mod tests {
         let dir = Beneath::open(&scratch.0).unwrap();
         let wanted =
             Attributes { uid: 7, gid: 8, mode: 0o6751, seconds: -5, nanoseconds: 123_456_789 };
-        set_attributes_at(dir.root(), b"link", &wanted).unwrap();
+        set_symlink_attributes(dir.root(), b"link", &wanted).unwrap();
+        assert!(set_attributes_at(dir.root(), b"link", &wanted).is_err());
         let after = fs::metadata(&target).unwrap();
         assert_eq!(before.permissions(), after.permissions());
         assert_eq!(stat(dir.root(), b"target").unwrap().unwrap().st_uid, 0);

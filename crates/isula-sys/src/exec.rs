@@ -70,9 +70,8 @@ pub fn fexecve(program: BorrowedFd<'_>, arguments: &Strings, environment: &Strin
 /// Those of `fcntl(2)`, where the kernel is older than 5.11 and they are marked one by one.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is touched, and no descriptor is closed.
-    let result = unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 {
         return Ok(());
     }
@@ -81,7 +80,7 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 
 fn mark_one_by_one(first: u32) -> io::Result<()> {
     // The limit may have been lowered after files were opened above it.
-    let limit = crate::limits::limit(0, libc::RLIMIT_NOFILE as u32)?.hard.clamp(4096, 1 << 20);
+    let limit = crate::limits::limit(0, crate::limits::NOFILE)?.hard.clamp(4096, 1 << 20);
     for descriptor in u64::from(first)..limit {
         let descriptor = i32::try_from(descriptor).map_err(|_| Errno::BADF)?;
         // SAFETY: no memory is touched; a number that is not open is refused.

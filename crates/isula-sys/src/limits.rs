@@ -14,6 +14,9 @@ pub struct Limit {
     pub hard: u64,
 }
 
+/// Number of the limit of open files; the type of the C library's constant differs between them.
+pub const NOFILE: u32 = 7;
+
 /// Sets a resource limit (`RLIMIT_*` number) of a process, 0 for this one, and returns the old.
 ///
 /// # Errors
@@ -39,10 +42,22 @@ fn prlimit(pid: i32, resource: u32, new: Option<Limit>) -> io::Result<Limit> {
 }
 
 /// `struct sched_attr`, its first version (48 bytes).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Scheduling {
+struct SchedAttr {
     size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// How a process is scheduled, `sched_setattr(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheduling {
     /// `SCHED_*`.
     pub policy: u32,
     /// `SCHED_FLAG_*`.
@@ -51,22 +66,21 @@ pub struct Scheduling {
     pub nice: i32,
     /// Static priority.
     pub priority: u32,
-    /// Nanoseconds, `SCHED_DEADLINE`.
-    pub runtime: u64,
-    /// Nanoseconds, `SCHED_DEADLINE`.
-    pub deadline: u64,
-    /// Nanoseconds, `SCHED_DEADLINE`.
-    pub period: u64,
+    /// Nanoseconds of running, deadline and period of `SCHED_DEADLINE`.
+    pub deadline: [u64; 3],
 }
 
 /// Sets how this process is scheduled.
 ///
 /// # Errors
 /// Those of `sched_setattr(2)`.
-pub fn set_scheduling(mut scheduling: Scheduling) -> io::Result<()> {
-    scheduling.size = u32::try_from(size_of::<Scheduling>()).map_err(|_| Errno::INVAL)?;
+pub fn set_scheduling(scheduling: Scheduling) -> io::Result<()> {
+    let Scheduling { policy, flags, nice, priority, deadline: [runtime, deadline, period] } =
+        scheduling;
+    let size = u32::try_from(size_of::<SchedAttr>()).map_err(|_| Errno::INVAL)?;
+    let attr = SchedAttr { size, policy, flags, nice, priority, runtime, deadline, period };
     // SAFETY: the structure is a sched_attr of the size that it says.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const scheduling, 0u32) };
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0u32) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -116,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_set_is_the_limit() {
-        let core = libc::RLIMIT_CORE;
+        let core = 4; // RLIMIT_CORE
         let before = limit(0, core).unwrap();
         let lowered = Limit { soft: 0, hard: before.hard };
         assert_eq!(set_limit(0, core, lowered).unwrap(), before);

@@ -68,7 +68,10 @@ mod tests {
         let devpts = rustix::fs::open("/dev/pts", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let pty = crate::pty::Pty::open(devpts.unwrap().as_fd()).unwrap();
         let cooked = || {
-            tcgetattr(&pty.slave).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+            tcgetattr(&pty.slave)
+                .unwrap()
+                .local_modes
+                .contains(LocalModes::ICANON | LocalModes::ECHO)
         };
         assert!(is_terminal(pty.slave.as_fd()) && cooked());
 

@@ -1,1 +1,77 @@
-//! Placeholder.
+//! The keeper of one container: parent of its processes, owner of their terminal and pipes, writer
+//! of their log and of the exit record.
+//!
+//! The daemon starts one for each container and speaks [`protocol`] with it, over the socket that
+//! is its standard input and, after a restart of the daemon, over one in the run directory. It has
+//! one thread and waits in one place. It knows nothing of the engine.
+//!
+//! ```text
+//!   daemon ──control──▶ requests ─▶ container ─▶ lcr, or external
+//!                          │            │
+//!                        execs       streams ─▶ log, clients
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod protocol;
+
+mod built;
+mod container;
+mod control;
+mod execs;
+mod external;
+mod failure;
+mod log;
+mod poll;
+mod reaper;
+mod requests;
+mod shim;
+mod stdio;
+mod streams;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::process::ExitCode;
+
+/// Where the program has to be in a container to be its init: see [`run`].
+pub const INIT_PATH: &str = reaper::PATH;
+
+/// The whole program. Called as [`INIT_PATH`] with a command as its arguments it is the init of a
+/// container; else it is a shim, whose standard input is the socket to the daemon and whose only
+/// argument, the container's id, is for people to see.
+#[must_use]
+pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let name = arguments.next();
+    if reaper::is_wanted(name.as_ref()) {
+        return reaper::run(arguments);
+    }
+    match keep(rustix::stdio::stdin()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("isulad-shim: {}", isula_sys::errno::describe(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn keep(control: BorrowedFd<'_>) -> io::Result<()> {
+    // No core dump may hold what a container's environment held.
+    isula_sys::process::forbid_tracing()?;
+    isula_sys::process::become_subreaper()?;
+    rustix::thread::set_name(c"isulad-shim")?;
+    // Away from the terminal and the process group of whoever started the daemon.
+    match rustix::process::setsid() {
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let socket = isula_sys::process::duplicate(control)?;
+    let null = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    rustix::stdio::dup2_stdin(&null)?;
+    shim::Shim::new(socket)?.run()
+}

@@ -63,6 +63,11 @@ impl Channel {
         Ok((Self(one), Self(other)))
     }
 
+    /// The same end once more.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        isula_sys::process::duplicate(&self.0).map(Self)
+    }
+
     /// Sends a message; it is an error that the other end is gone.
     pub(crate) fn send(&self, message: &Message) -> io::Result<()> {
         let mut packet = Vec::with_capacity(64);
@@ -189,7 +194,7 @@ mod tests {
         child.send(&Message::Warning("x".repeat(2 * LONGEST))).unwrap();
         child.send(&Message::Executing).unwrap();
         drop(child);
-        let mut next = || parent.receive().unwrap();
+        let next = || parent.receive().unwrap();
         assert!(matches!(next(), Some(Message::Failed(error)) if error == failed));
         assert!(matches!(next(), Some(Message::Pid(4711))));
         assert!(matches!(next(), Some(Message::Console(_))));

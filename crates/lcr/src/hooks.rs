@@ -135,8 +135,10 @@ fn watch(
         });
         // A pipe whose other end is closed would be ready for ever.
         let pipe: BorrowedFd<'_> = if open { reader.as_fd() } else { child.pidfd.as_fd() };
-        let mut polled =
-            [PollFd::new(&child.pidfd, PollFlags::IN), PollFd::from_borrowed_fd(pipe, PollFlags::IN)];
+        let mut polled = [
+            PollFd::new(&child.pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(pipe, PollFlags::IN),
+        ];
         match poll(&mut polled, timeout.as_ref()) {
             Ok(0) => return Ok(false),
             Err(Errno::INTR) => continue,
@@ -171,7 +173,10 @@ mod tests {
         };
         let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
         let running = read(state(&hooks, "running", 7));
-        assert_eq!((running["status"].as_str(), running["pid"].as_i64()), (Some("running"), Some(7)));
+        assert_eq!(
+            (running["status"].as_str(), running["pid"].as_i64()),
+            (Some("running"), Some(7))
+        );
         let stopped = read(state(&hooks, "stopped", 0));
         assert_eq!((stopped["status"].as_str(), stopped.get("pid")), (Some("stopped"), None));
     }

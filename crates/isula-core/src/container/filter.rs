@@ -30,9 +30,8 @@ pub enum FilterError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filters(BTreeMap<String, Vec<String>>);
 
-const KEYS: [&str; 10] = [
-    "id", "name", "label", "status", "ancestor", "before", "since", "exited", "volume", "network",
-];
+const KEYS: [&str; 10] =
+    ["id", "name", "label", "status", "ancestor", "before", "since", "exited", "volume", "network"];
 const STATES: [&str; 7] =
     ["created", "starting", "running", "paused", "restarting", "exited", "removing"];
 

@@ -39,11 +39,7 @@ pub enum Invalid {
 
 impl Invalid {
     /// A value that can't be accepted.
-    pub(crate) fn value(
-        field: &'static str,
-        value: impl ToString,
-        why: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn value(field: &'static str, value: impl ToString, why: impl Into<String>) -> Self {
         Self::Value { field, value: value.to_string(), why: why.into() }
     }
 

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Config, Healthcheck, Invalid, Overrides, path};
+use super::{
+    Config, Healthcheck, Invalid, Overrides,
+    env::{name, put},
+    path,
+};
 use crate::{image::ImageConfig, signal::Signal};
 
 /// What runs in a container: `overrides` over `image`. `hostname` is the host name where the user
@@ -94,19 +98,6 @@ fn environment(image: &[String], user: &[String]) -> Result<Vec<String>, Invalid
         }
     }
     Ok(merged)
-}
-
-/// Sets a variable in an environment: `entry` is `NAME=value`.
-pub(crate) fn put(env: &mut Vec<String>, entry: &str) {
-    match env.iter_mut().find(|old| name(old) == name(entry)) {
-        Some(old) => entry.clone_into(old),
-        None => env.push(entry.to_owned()),
-    }
-}
-
-/// The name in `NAME=value`.
-pub(crate) fn name(entry: &str) -> Option<&str> {
-    entry.split_once('=').map(|(name, _)| name).filter(|name| !name.is_empty())
 }
 
 fn working_dir(overrides: &Overrides, image: &ImageConfig) -> Result<String, Invalid> {

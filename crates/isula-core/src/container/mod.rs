@@ -3,6 +3,7 @@
 
 pub mod capability;
 mod config;
+pub(crate) mod env;
 mod filter;
 mod host_config;
 mod invalid;
@@ -14,16 +15,17 @@ mod state;
 mod verify;
 
 pub use config::{Config, ExecConfig, Healthcheck};
+pub use filter::{FilterError, Filters};
 pub use host_config::{
     CgroupMode, DeviceMapping, HostConfig, LogConfig, LogDriver, Mount, MountKind, NamespaceMode,
     NetworkMode, Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
 };
-pub use filter::{FilterError, Filters};
 pub use invalid::Invalid;
 pub use merge::merge;
 pub use new::{Joins, NewContainer, Overrides};
 pub use state::{Event, Exit, Run, State, TransitionError};
 pub use verify::verify;
+pub(crate) use verify::{Rule, extra_host, rule};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

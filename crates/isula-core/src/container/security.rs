@@ -121,7 +121,9 @@ mod tests {
         };
         assert_eq!(all, Ok(wanted));
         assert!(parse(&["no-new-privileges:true"]).unwrap().no_new_privileges);
-        assert!(!parse(&["no-new-privileges", "no-new-privileges=false"]).unwrap().no_new_privileges);
+        assert!(
+            !parse(&["no-new-privileges", "no-new-privileges=false"]).unwrap().no_new_privileges
+        );
         assert_eq!(parse(&["seccomp:unconfined"]).unwrap().seccomp, Seccomp::Unconfined);
         let profile = parse(&["seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\"}"]).unwrap().seccomp;
         assert!(matches!(profile, Seccomp::Profile(json) if json.starts_with('{')));
@@ -131,9 +133,21 @@ mod tests {
     #[test]
     fn unknown_options_and_values_are_refused() {
         for option in [
-            "", "=", "foo", "foo=bar", "seccomp", "seccomp=", "seccomp=/etc/profile.json",
-            "no-new-privileges=maybe", "label=type:x", "label", "apparmor=", "apparmor=a b",
-            "systempaths=masked", "systempaths", "seccomp-profile=x",
+            "",
+            "=",
+            "foo",
+            "foo=bar",
+            "seccomp",
+            "seccomp=",
+            "seccomp=/etc/profile.json",
+            "no-new-privileges=maybe",
+            "label=type:x",
+            "label",
+            "apparmor=",
+            "apparmor=a b",
+            "systempaths=masked",
+            "systempaths",
+            "seccomp-profile=x",
         ] {
             assert!(parse(&[option]).is_err(), "{option}");
         }

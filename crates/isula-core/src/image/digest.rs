@@ -90,9 +90,14 @@ mod tests {
         let good = format!("sha256:{}", "0a".repeat(32));
         assert_eq!(good.parse::<Digest>().unwrap().hex(), "0a".repeat(32));
         for bad in [
-            "", "sha256:", "sha256:../../x", &format!("sha256:{}", "0A".repeat(32)),
-            &format!("sha256:{}", "0a".repeat(31)), &format!("sha512:{}", "0a".repeat(32)),
-            &format!("sha256:{}/", "0a".repeat(32)), &"0a".repeat(32),
+            "",
+            "sha256:",
+            "sha256:../../x",
+            &format!("sha256:{}", "0A".repeat(32)),
+            &format!("sha256:{}", "0a".repeat(31)),
+            &format!("sha512:{}", "0a".repeat(32)),
+            &format!("sha256:{}/", "0a".repeat(32)),
+            &"0a".repeat(32),
         ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }

@@ -226,11 +226,19 @@ mod tests {
             ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
             ("a/b:1", "docker.io/a/b:1", "a/b:1"),
             ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
-            ("127.0.0.1:5000/a/b-c__d.e:V_1", "127.0.0.1:5000/a/b-c__d.e:V_1", "127.0.0.1:5000/a/b-c__d.e:V_1"),
+            (
+                "127.0.0.1:5000/a/b-c__d.e:V_1",
+                "127.0.0.1:5000/a/b-c__d.e:V_1",
+                "127.0.0.1:5000/a/b-c__d.e:V_1",
+            ),
             ("[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
             ("index.docker.io/x", "docker.io/library/x:latest", "x:latest"),
             ("foo:5000", "docker.io/library/foo:5000", "foo:5000"),
-            ("openeuler/openeuler:20.09", "docker.io/openeuler/openeuler:20.09", "openeuler/openeuler:20.09"),
+            (
+                "openeuler/openeuler:20.09",
+                "docker.io/openeuler/openeuler:20.09",
+                "openeuler/openeuler:20.09",
+            ),
         ] {
             let reference: Reference = text.parse().unwrap();
             assert_eq!(reference.to_string(), full);
@@ -249,8 +257,30 @@ mod tests {
         let long = "a".repeat(256);
         let id = "a".repeat(64);
         for text in [
-            "", ":", "@", "x:", "x:-a", "X", "a//b", "/a", "a/", "-a", "a-", "a..b", "a___b", "a:b:c", "x@sha256:1",
-            "h_st.x/a", "host:99999/a", "host:+1/a", "../x", "a/../b", "x:t/y z", "x y", &long, &id,
+            "",
+            ":",
+            "@",
+            "x:",
+            "x:-a",
+            "X",
+            "a//b",
+            "/a",
+            "a/",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a:b:c",
+            "x@sha256:1",
+            "h_st.x/a",
+            "host:99999/a",
+            "host:+1/a",
+            "../x",
+            "a/../b",
+            "x:t/y z",
+            "x y",
+            &long,
+            &id,
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }

@@ -13,8 +13,8 @@ pub use images::{
 };
 pub use records::{ContainerFiles, Durability, Quarantined, Records, Restored};
 pub use runtime::{
-    Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output, ProcessId, Runtime,
-    Session, SessionInput, TerminalSize, Usage,
+    Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output,
+    ProcessId, Runtime, Session, SessionInput, TerminalSize, Usage,
 };
 pub use snapshots::{Rootfs, Snapshots, Volume, Volumes};
 pub use system::{Clock, DeviceNode, Entropy, Host, HostFacts};

@@ -98,6 +98,9 @@ pub trait Volumes: Send + Sync {
     /// The volume with this name, made durable if it is new. The flag says whether it was made now.
     async fn ensure(&self, name: &Name) -> Result<(Volume, bool)>;
 
+    /// Where the volume with this name is, or would be.
+    fn path(&self, name: &Name) -> PathBuf;
+
     /// All volumes, by name.
     async fn list(&self) -> Result<Vec<Volume>>;
 

@@ -1,3 +1,174 @@
-//! The OCI runtime spec that a container becomes, and what is refused on the way.
+//! The OCI runtime spec that a container becomes: a pure function of the container and of facts of
+//! the host. Docker's defaults wherever a user says nothing.
 
+mod devices;
+pub mod files;
+mod hooks;
+mod json;
+mod linux;
+mod mounts;
+mod process;
+mod resources;
 pub mod seccomp;
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+};
+
+use oci_spec::runtime::{Process, Root, Spec};
+
+use crate::{
+    container::{Config, Container, ExecConfig, HostConfig, Invalid, NamespaceMode, Ulimit},
+    error::ErrorKind,
+    ports::{DeviceNode, HostFacts},
+    user::ResolvedUser,
+};
+
+pub use json::{config_json, pretty};
+
+/// The version of the runtime-spec that a spec is written for (the first with `domainname`).
+pub const OCI_VERSION: &str = "1.1.0";
+
+/// What the daemon's configuration gives every container.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Defaults {
+    /// Resource limits, unless the container has one of the same name.
+    pub ulimits: Vec<Ulimit>,
+    /// Cgroup below which containers are made that name none, absolute.
+    pub cgroup_parent: String,
+    /// OCI hooks that run before the container's own.
+    pub hooks: Option<serde_json::Value>,
+    /// The umask of the init process.
+    pub umask: u32,
+}
+
+/// What a spec depends on beside the container.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The host.
+    pub host: &'a HostFacts,
+    /// The daemon's configuration.
+    pub defaults: &'a Defaults,
+    /// The container's directory, where `hosts`, `hostname` and `resolv.conf` are.
+    pub directory: PathBuf,
+    /// `root.path`: the runtime is told the parts of an overlay beside the spec.
+    pub rootfs: PathBuf,
+    /// Whom the init process runs as.
+    pub user: ResolvedUser,
+    /// Whose namespaces it joins.
+    pub joined: Joined,
+    /// The source of each of the container's mounts, in their order, without symbolic links.
+    pub sources: Vec<String>,
+    /// The device nodes of `--device`; with `--privileged` all of the host.
+    pub devices: Vec<Device>,
+}
+
+/// Init processes (on the host) of the containers whose namespaces are joined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Joined {
+    /// `--network container:X`.
+    pub network: Option<i32>,
+    /// `--ipc container:X`.
+    pub ipc: Option<i32>,
+    /// `--pid container:X`.
+    pub pid: Option<i32>,
+}
+
+/// A device node that the container gets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// As it is on the host.
+    pub node: DeviceNode,
+    /// Its path in the container.
+    pub path: String,
+    /// Some of `r`, `w`, `m`.
+    pub access: String,
+}
+
+impl Facts<'_> {
+    /// Changes when a fact that can change between two starts of one container has changed.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.user, &self.joined, &self.sources, &self.devices).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Why a container can't become a spec.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// An option that `create` should have refused.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The user's seccomp profile.
+    #[error(transparent)]
+    Profile(#[from] seccomp::ProfileError),
+    /// The hooks are not what the runtime-spec says.
+    #[error("invalid hooks: {0}")]
+    Hooks(String),
+    /// There is no seccomp profile for this machine.
+    #[error("there is no default seccomp profile for the architecture {0:?}")]
+    Architecture(String),
+}
+
+impl SpecError {
+    /// The class of the error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(error) => error.kind(),
+            Self::Profile(_) | Self::Hooks(_) => ErrorKind::InvalidInput,
+            Self::Architecture(_) => ErrorKind::Unsupported,
+        }
+    }
+}
+
+/// The spec of a container.
+///
+/// # Errors
+/// [`SpecError`]; a container that passed [`crate::container::verify`] fails only for its seccomp
+/// profile, its hooks, or a machine without a default profile.
+pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError> {
+    let Container { config, host, .. } = container;
+    let mut root = Root::default();
+    root.set_path(facts.rootfs.clone()).set_readonly(Some(host.readonly_rootfs));
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.to_owned())
+        .set_root(Some(root))
+        .set_process(Some(process::init(container, facts)?))
+        .set_mounts(Some(mounts::build(container, facts)?))
+        .set_linux(Some(linux::build(container, facts)?))
+        .set_hooks(hooks::build(facts.defaults.hooks.as_ref(), host.hooks.as_ref())?)
+        .set_hostname(own_hostname(config, host))
+        .set_domainname(config.domainname.clone())
+        .set_annotations(None);
+    if !config.annotations.is_empty() {
+        let annotations = config.annotations.clone().into_iter().collect();
+        spec.set_annotations(Some(annotations));
+    }
+    Ok(spec)
+}
+
+/// The process of an `exec`.
+///
+/// # Errors
+/// As [`build`].
+pub fn exec_process(
+    container: &Container,
+    exec: &ExecConfig,
+    user: &ResolvedUser,
+    facts: (&HostFacts, &Defaults),
+) -> Result<Process, SpecError> {
+    process::exec(container, exec, user, facts)
+}
+
+/// With the host's UTS namespace there is no host name to set.
+fn own_hostname(config: &Config, host: &HostConfig) -> Option<String> {
+    (host.uts != NamespaceMode::Host).then(|| config.hostname.clone())
+}
+
+#[cfg(test)]
+mod tests;

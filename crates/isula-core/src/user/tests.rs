@@ -1,3 +1,5 @@
+//! Tests.
+
 use super::{UserError, check, resolve};
 
 const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n\

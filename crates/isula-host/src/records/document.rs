@@ -86,4 +86,4 @@ fn pretty<T: Serialize>(value: &T, file: &'static str) -> Result<String, Documen
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -98,6 +98,8 @@ struct State {
     newest: HashMap<ContainerId, u64>,
     syncing: bool,
     waiting: Vec<oneshot::Sender<Synced>>,
+    /// How often that was.
+    syncs: u64,
 }
 
 /// One of the two halves.
@@ -182,6 +184,7 @@ impl Journal {
             newest: HashMap::new(),
             syncing: false,
             waiting: Vec::new(),
+            syncs: 0,
         };
         if newest == Half::First {
             contents.reverse();
@@ -237,6 +240,11 @@ impl Journal {
         receiver
     }
 
+    /// Makes everything appended so far durable; it blocks.
+    pub(super) fn sync_now(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Syncs for all that wait, again and again until nobody does.
     fn commit(&self) {
         loop {
@@ -248,6 +256,7 @@ impl Journal {
                     state.waiting = Vec::new();
                     return;
                 }
+                state.syncs += 1;
                 std::mem::take(&mut state.waiting)
             };
             let result = self.file.sync_data().map_err(Arc::new);
@@ -275,11 +284,6 @@ impl Journal {
         (!*other.of(&mut state.settled)).then_some(other)
     }
 
-    /// The half in use.
-    pub(super) fn current(&self) -> Half {
-        self.state().half
-    }
-
     /// Goes on to the other half, which is settled, and gives the one that was left.
     pub(super) fn flip(&self) -> Half {
         let mut state = self.state();
@@ -288,6 +292,18 @@ impl Journal {
         state.offset = 0;
         state.generation += 1;
         left
+    }
+
+    /// Bytes of records in the half in use.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> usize {
+        self.state().offset
+    }
+
+    /// How often the file was synced for those that wait.
+    #[cfg(test)]
+    pub(super) fn syncs(&self) -> u64 {
+        self.state().syncs
     }
 
     /// What is in a half, as the next start would find it.
@@ -464,11 +480,11 @@ mod tests {
         assert_eq!(journal.append(&id(), b"first").unwrap(), Appended::At(1));
         assert_eq!(journal.append(&id(), &[1; 60]).unwrap(), Appended::Full);
         let left = journal.flip();
-        assert!(!journal.is_newest_in(journal.current(), &id()));
+        assert!(!journal.is_newest_in(left.other(), &id()));
         assert!(journal.is_newest_in(left, &id()));
         assert_eq!(journal.append(&id(), b"second").unwrap(), Appended::At(2));
         assert!(!journal.is_newest_in(left, &id()));
-        assert!(journal.is_newest_in(journal.current(), &id()));
+        assert!(journal.is_newest_in(left.other(), &id()));
         assert_eq!(journal.unsettled(), Some(left));
         journal.settle(left).unwrap();
         assert_eq!((journal.unsettled(), journal.newest(&id())), (None, Some(2)));

@@ -21,6 +21,8 @@
 //!
 //! `docs/adr/0001-state-journal.md` has the measurements.
 
+mod change;
+mod commit;
 mod document;
 mod journal;
 mod plain;
@@ -39,16 +41,15 @@ use async_trait::async_trait;
 use isula_core::{
     container::Container,
     error::{ErrorKind, PortError},
-    fault,
     id::ContainerId,
     ports::{ContainerFiles, Durability, Records, Restored, Result},
 };
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
 
 use document::Documents;
-use journal::{Appended, Half, Journal, Record};
+use journal::{Appended, Journal, Record};
 use plain::Places;
-use replay::{Change, What};
+use replay::What;
 
 pub(crate) use plain::{make_directory, sync_directory};
 pub(crate) use trash::Trash;
@@ -86,9 +87,11 @@ struct Shared {
     /// Held while the plain files of one container that exists are replaced or renamed.
     files: Mutex<()>,
     stale: Mutex<Stale>,
-    /// Read by each creation from its record until its directory has its name; settling waits for
+    /// Read by each change from its record until its directory has its name; settling waits for
     /// those that are under way.
-    creating: RwLock<()>,
+    changing: RwLock<()>,
+    /// Held while lagging files are written.
+    catching_up: AsyncMutex<()>,
     /// Held while the journal goes on to its other half, and while a half is settled.
     settling: AsyncMutex<()>,
     /// Read from the journal at the start, but not writable to plain files then.
@@ -140,7 +143,8 @@ impl JournaledRecords {
             trash,
             files: Mutex::new(()),
             stale: Mutex::default(),
-            creating: RwLock::new(()),
+            changing: RwLock::new(()),
+            catching_up: AsyncMutex::new(()),
             settling: AsyncMutex::new(()),
             carried: Mutex::default(),
         };
@@ -153,7 +157,7 @@ impl JournaledRecords {
     /// start. For a clean end; nothing is lost without it.
     pub async fn close(&self) {
         self.shared.catch_up().await;
-        if let Err(error) = self.shared.clone().go_on(None).await {
+        if let Err(error) = self.shared.go_on(None).await {
             tracing::warn!(error = %isula_core::error::chain(&error), "cannot settle the journal");
         }
     }
@@ -177,30 +181,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     })
 }
 
-/// A record that is to be appended.
-#[derive(Clone)]
-struct Entry {
-    id: ContainerId,
-    runtime: String,
-    payload: Arc<[u8]>,
-}
-
-impl Entry {
-    fn new(id: &ContainerId, runtime: &str, what: &What) -> io::Result<Self> {
-        let text = id.as_str();
-        let record = match what {
-            What::Put(Documents { config, host }) => Record::Put { id: text, runtime, config, host },
-            What::Gone => Record::Gone { id: text, runtime },
-            What::Direct => Record::Direct { id: text, runtime },
-        };
-        let payload = record.encode()?.into();
-        Ok(Self { id: id.clone(), runtime: runtime.to_owned(), payload })
+/// The payload of a record.
+fn payload(id: &ContainerId, runtime: &str, what: &What) -> io::Result<Vec<u8>> {
+    let id = id.as_str();
+    match what {
+        What::Put(Documents { config, host }) => Record::Put { id, runtime, config, host },
+        What::Gone => Record::Gone { id, runtime },
+        What::Direct => Record::Direct { id, runtime },
     }
-
-    fn cannot(&self, action: &str) -> impl FnOnce(io::Error) -> PortError {
-        let message = format!("cannot {action} of container {}", self.id);
-        |error| PortError::io(message, error)
-    }
+    .encode()
 }
 
 impl Shared {
@@ -213,8 +202,8 @@ impl Shared {
         for (id, change) in changes {
             let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else { continue };
             tracing::warn!(%id, %error, "cannot mend a record; it stays in the journal");
-            let entry = Entry::new(&id, &change.runtime, &change.what)?;
-            if self.journal.append(&id, &entry.payload)? == Appended::Full {
+            let payload = payload(&id, &change.runtime, &change.what)?;
+            if self.journal.append(&id, &payload)? == Appended::Full {
                 return Err(error);
             }
             if let What::Put(documents) = change.what {
@@ -222,166 +211,68 @@ impl Shared {
             }
         }
         replay::sync_parents(&self.places, &self.trash)?;
-        let current = self.journal.current();
-        if locked(&self.carried).is_empty() { self.journal.settle(current) } else { Ok(()) }
+        self.journal.sync_now()
     }
 
-    /// Appends a record, going on to the other half of the journal when this one is full.
-    async fn append(self: &Arc<Self>, entry: &Entry) -> Result<u64> {
-        loop {
-            let (shared, now) = (Arc::clone(self), entry.clone());
-            let appended = blocking(move || shared.journal.append(&now.id, &now.payload)).await?;
-            match appended.map_err(entry.cannot("journal the record"))? {
-                Appended::At(number) => return Ok(number),
-                Appended::Full => self.clone().go_on(Some(entry.payload.len())).await?,
+    /// Adds what could not be written to plain files to what was read from them.
+    fn add_carried(&self, restored: &mut Restored) {
+        for (id, documents) in std::mem::take(&mut *locked(&self.carried)) {
+            restored.quarantined.retain(|damaged| !damaged.path.ends_with(id.as_str()));
+            restored.containers.retain(|container| container.id != id);
+            match document::decode(documents.config.as_bytes(), documents.host.as_bytes()) {
+                Ok(container) => restored.containers.push(container),
+                Err(error) => tracing::warn!(%id, %error, "a record of the journal is unreadable"),
             }
-        }
-    }
-
-    /// Waits until everything appended so far is durable.
-    async fn synced(&self) -> Result<()> {
-        match self.journal.sync().await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                let error = io::Error::new(error.kind(), error);
-                Err(PortError::io("cannot sync the journal of the records", error))
-            }
-            Err(_) => Err(PortError::new(ErrorKind::Cancelled, "the daemon is shutting down")),
-        }
-    }
-
-    /// Goes on to the other half unless a record of this length fits by now, and settles the one
-    /// that was left: in the background for a record that waits, before the return otherwise.
-    async fn go_on(self: Arc<Self>, length: Option<usize>) -> Result<()> {
-        let guard = self.settling.lock().await;
-        if length.is_some_and(|length| self.journal.fits(length)) {
-            return Ok(());
-        }
-        if let Some(half) = self.journal.unsettled() {
-            self.settle(half).await?;
-        }
-        let left = self.journal.flip();
-        if length.is_none() {
-            return self.settle(left).await;
-        }
-        drop(guard);
-        let shared = Arc::clone(&self);
-        tokio::spawn(async move {
-            let _guard = shared.settling.lock().await;
-            if shared.journal.unsettled() == Some(left)
-                && let Err(error) = shared.settle(left).await
-            {
-                let error = isula_core::error::chain(&error);
-                tracing::warn!(%error, "cannot settle the journal; it is tried again later");
-            }
-        });
-        Ok(())
-    }
-
-    /// Makes the plain files say what a half says. `settling` is held.
-    async fn settle(self: &Arc<Self>, half: Half) -> Result<()> {
-        // Creations that are under way have their record in this half, but not yet their name.
-        drop(self.creating.write().await);
-        let shared = Arc::clone(self);
-        let settled = blocking(move || shared.settle_now(half)).await?;
-        fault::point("records.settled");
-        settled.map_err(|error| PortError::io("cannot settle the journal of the records", error))
-    }
-
-    fn settle_now(&self, half: Half) -> io::Result<()> {
-        let contents = self.journal.read(half)?;
-        let (changes, _) = replay::fold(contents.payloads.iter());
-        for (id, change) in changes {
-            let _files = locked(&self.files);
-            if !self.journal.is_newest_in(half, &id) {
-                continue;
-            }
-            let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else { continue };
-            tracing::warn!(%id, %error, "cannot write a record; it is carried over in the journal");
-            let entry = Entry::new(&id, &change.runtime, &change.what)?;
-            if self.journal.append(&id, &entry.payload)? == Appended::Full {
-                return Err(error);
-            }
-        }
-        replay::sync_parents(&self.places, &self.trash)?;
-        self.journal.settle(half)
-    }
-
-    async fn create(
-        self: Arc<Self>,
-        (entry, documents): (Entry, Documents),
-        files: ContainerFiles,
-    ) -> Result<()> {
-        let place = self.places.container(&entry.id, &entry.runtime);
-        let [directory, preliminary] = place.map_err(entry.cannot("place the record"))?;
-        if directory.exists() {
-            let message = format!("{}: a record exists already", directory.display());
-            return Err(PortError::new(ErrorKind::AlreadyExists, message));
-        }
-        let (documents, files) = (Arc::new(documents), Arc::new(files));
-        let mut creating = self.creating.read().await;
-        let (mut synced, written) = loop {
-            let shared = Arc::clone(&self);
-            let (now, path) = (entry.clone(), preliminary.clone());
-            let (documents, files) = (Arc::clone(&documents), Arc::clone(&files));
-            let done = blocking(move || {
-                let appended = shared.journal.append(&now.id, &now.payload)?;
-                if appended == Appended::Full {
-                    return Ok(None);
-                }
-                // The disk syncs while the files are written.
-                let synced = shared.journal.sync();
-                let written = plain::make_new(&path, &documents, &files);
-                fault::point("records.files_written");
-                Ok(Some((synced, written)))
-            });
-            match done.await?.map_err(entry.cannot("journal the record"))? {
-                Some(done) => break done,
-                None => {
-                    drop(creating);
-                    Arc::clone(&self).go_on(Some(entry.payload.len())).await?;
-                    creating = self.creating.read().await;
-                }
-            }
-        };
-        let _creating = creating;
-        let mut outcome = written.map_err(entry.cannot("write the files"));
-        if outcome.is_ok() {
-            outcome = match (&mut synced).await {
-                Ok(Ok(())) => Ok(()),
-                // Asked once more for the error, now that the half is at its end.
-                _ => Err(PortError::new(
-                    ErrorKind::Internal,
-                    format!("cannot sync the record of container {}", entry.id),
-                )),
-            };
-        }
-        fault::point("records.journalled");
-        if outcome.is_ok() {
-            let path = preliminary.clone();
-            let renamed = blocking(move || std::fs::rename(path, directory)).await?;
-            outcome = renamed.map_err(entry.cannot("name the directory"));
-        }
-        if outcome.is_err() {
-            self.take_back(&entry, &preliminary).await;
-        }
-        fault::point("records.created");
-        outcome
-    }
-
-    /// Undoes a creation that failed.
-    async fn take_back(self: &Arc<Self>, entry: &Entry, preliminary: &Path) {
-        let (shared, path) = (Arc::clone(self), preliminary.to_owned());
-        let entry = entry.clone();
-        let undone = blocking(move || {
-            if path.exists() {
-                std::fs::remove_dir_all(&path)?;
-            }
-            let gone = Entry::new(&entry.id, &entry.runtime, &What::Gone)?;
-            shared.journal.append(&entry.id, &gone.payload).map(drop)
-        });
-        if let Ok(Err(error)) = undone.await {
-            tracing::warn!(path = %preliminary.display(), %error, "cannot undo a creation");
         }
     }
 }
+
+#[async_trait]
+impl Records for JournaledRecords {
+    async fn load(&self) -> Result<Restored> {
+        let shared = Arc::clone(&self.shared);
+        let restored = blocking(move || {
+            let mut restored = replay::scan(&shared.places, &shared.trash, &shared.quarantine)?;
+            shared.add_carried(&mut restored);
+            Ok(restored)
+        });
+        let restored = restored.await?.map_err(|error| {
+            let path = self.shared.places.engines().display();
+            PortError::io(format!("{path}: cannot read the records"), error)
+        })?;
+        self.shared.trash.empty();
+        Ok(restored)
+    }
+
+    async fn create(&self, container: &Container, files: &ContainerFiles) -> Result<()> {
+        let creation = self.shared.clone().create(container.clone(), files.clone());
+        // A task of its own: a caller that goes away must not leave half of it.
+        tokio::spawn(creation).await.map_err(|error| {
+            PortError::with_source(ErrorKind::Cancelled, "the daemon is shutting down", error)
+        })?
+    }
+
+    async fn save(&self, container: &Container, durability: Durability) -> Result<()> {
+        self.shared.save(container, durability).await
+    }
+
+    async fn refresh(
+        &self,
+        id: &ContainerId,
+        runtime: &str,
+        files: &ContainerFiles,
+    ) -> Result<()> {
+        self.shared.refresh(id, runtime, files.clone()).await
+    }
+
+    async fn remove(&self, id: &ContainerId, runtime: &str) -> Result<()> {
+        self.shared.remove(id, runtime).await
+    }
+
+    fn directory(&self, id: &ContainerId, runtime: &str) -> PathBuf {
+        self.shared.places.engines().join(runtime).join(id.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use isula_core::{
     id::{ContainerId, Name},
     ports::ContainerFiles,
 };
-use isula_sys::files::write_atomic_unsynced;
+use isula_sys::files::{write_atomic, write_atomic_unsynced};
 
 use super::document::{self, Documents};
 
@@ -123,6 +123,12 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 pub(super) fn write_documents(directory: &Path, documents: &Documents) -> io::Result<()> {
     replace(&directory.join(document::CONFIG), documents.config.as_bytes(), 0o640)?;
     replace(&directory.join(document::HOST), documents.host.as_bytes(), 0o640)
+}
+
+/// As [`write_documents`], each durable on return.
+pub(super) fn write_documents_durably(directory: &Path, documents: &Documents) -> io::Result<()> {
+    write_atomic(&directory.join(document::CONFIG), documents.config.as_bytes(), 0o640)?;
+    write_atomic(&directory.join(document::HOST), documents.host.as_bytes(), 0o640)
 }
 
 /// Replaces the derivable files where they differ from what is there.

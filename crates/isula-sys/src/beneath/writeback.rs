@@ -1,6 +1,10 @@
 //! Making many files durable at the price of few.
 
-use std::{io, os::fd::{AsFd, AsRawFd}, path::Path};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    path::Path,
+};
 
 use rustix::fs;
 

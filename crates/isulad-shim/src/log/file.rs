@@ -40,12 +40,12 @@ impl LogFile {
         }
     }
 
-    /// Whether this many more bytes may go into the current file.
-    pub fn has_room(&self, more: usize) -> bool {
+    /// Whether one more record may go into the current file, after `waiting` bytes of others.
+    pub fn has_room(&self, waiting: usize, record: usize) -> bool {
         let limit = self.rotation.max_size;
+        let before = self.size.saturating_add(waiting as u64);
         // A file without a record is not put aside, however small the limit.
-        let first = self.size == 0;
-        limit == 0 || first || self.size.saturating_add(more as u64) <= limit
+        limit == 0 || before == 0 || before.saturating_add(record as u64) <= limit
     }
 
     /// Writes whole records, or nothing.
@@ -147,7 +147,7 @@ mod tests {
         let rotation = Rotation { max_size: 4, max_files };
         let mut log = LogFile::open(directory.open(), rotation).unwrap();
         for record in ["1\n", "2\n", "3\n", "4\n", "5\n", "6\n", "7\n"] {
-            if !log.has_room(record.len()) {
+            if !log.has_room(0, record.len()) {
                 log.put_aside();
             }
             log.write(record.as_bytes());

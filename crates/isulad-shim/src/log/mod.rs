@@ -92,7 +92,8 @@ impl Log {
     fn record(&mut self, output: Output, line: &[u8], time: Timespec) {
         let before = self.encoded.len();
         record::encode(&mut self.encoded, output, line, time);
-        if !self.file.has_room(self.encoded.len()) {
+        let length = self.encoded.len().saturating_sub(before);
+        if !self.file.has_room(before, length) {
             let (earlier, _) = self.encoded.split_at_checked(before).unwrap_or_default();
             self.file.write(earlier);
             self.encoded.drain(..before);
@@ -110,4 +111,4 @@ impl Log {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

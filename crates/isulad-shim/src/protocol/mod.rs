@@ -236,6 +236,8 @@ pub enum FailureKind {
     WrongState,
     /// A limit was reached.
     Exhausted,
+    /// An external runtime failed: the text is the end of its log, lines of JSON.
+    Runtime,
     /// Anything else.
     Other,
 }

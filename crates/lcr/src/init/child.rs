@@ -15,7 +15,7 @@ use crate::channel::{Channel, Message};
 use crate::error::{OrFail as _, StartError, Step};
 use crate::hooks;
 use crate::plan::{NamespaceKind, Namespaces, Plan, ProcessPlan};
-use crate::process::{LabelFiles, Setup, Streams, set_oom_score};
+use crate::process::{LabelFiles, Setup, Streams, make_cwd, set_oom_score};
 use crate::root::Root;
 
 /// What a child is given.
@@ -70,8 +70,8 @@ fn build(start: Start<'_>, held: &mut bool) -> Result<std::convert::Infallible, 
         }
         None => Sources::take(plan)?,
     };
-    let root = rootfs::attach(plan, &sources.rootfs)?;
-    let root = Root::new(root);
+    let root = Root::new(rootfs::attach(plan, &sources.rootfs)?);
+    become_root_inside(plan)?;
     set_up_namespaces(plan)?;
     mounts::make_all(plan, &root, &sources)?;
     dev::populate(plan, &root, &sources)?;
@@ -85,6 +85,8 @@ fn build(start: Start<'_>, held: &mut bool) -> Result<std::convert::Infallible, 
     mounts::finish(plan, &root)?;
     pivot(plan, root, sources)?;
     let root = Root::own().or_fail(Step::Pivot, "")?;
+    make_cwd(&plan.process, &root)?;
+    rootfs::finish(plan)?;
     let setup = Setup {
         process: &plan.process,
         channel: &channel,
@@ -92,14 +94,191 @@ fn build(start: Start<'_>, held: &mut bool) -> Result<std::convert::Infallible, 
         labels,
         preserve_fds: plan.preserve_fds,
     };
-    let ready = setup.prepare(&root)?;
-    rootfs::finish(plan)?;
+    let ready = setup.prepare(root)?;
     if let Some(hold) = hold {
         channel.send(&Message::Held).or_fail(Step::Sync, "")?;
         *held = true;
-        wait_for_order(hold)?;
+        wait_for_order(hold).or_fail(Step::Hold, "")?;
     }
-    let state = hooks::state(&plan.hooks, "created", own_pid(plan));
+    let state =
+        hooks::state(&plan.hooks, "created", rustix::process::getpid().as_raw_nonzero().get());
     hooks::run(&plan.hooks.start_container, &state)?;
     Err(ready.run(!*held))
+}
+
+/// Group, namespaces and what is set through the host's procfs.
+fn enter(start: &Start<'_>) -> Result<(), StartError> {
+    let plan = start.plan;
+    let namespaces = &plan.namespaces;
+    if !stage::is_needed(namespaces) {
+        set_initial_affinity(plan)?;
+        join_cgroup(start)?;
+        for (kind, file, text) in open_joined(namespaces)? {
+            // The parent has entered it for us: it is only entered by being born.
+            if kind != NamespaceKind::Pid {
+                namespace::join(file.as_fd(), kind.bit()).or_fail(Step::Namespace, text)?;
+            }
+        }
+    }
+    if namespaces.makes(NamespaceKind::Cgroup) {
+        namespace::unshare(NamespaceKind::Cgroup.bit()).or_fail(Step::Namespace, "cgroup")?;
+    }
+    if !namespaces.separates(NamespaceKind::User) {
+        let warn = |text| {
+            let _ = start.channel.send(&Message::Warning(text));
+        };
+        set_oom_score(0, &plan.process, &warn)?;
+    }
+    if let Some(personality) = plan.personality {
+        limits::set_personality(personality).or_fail(Step::Priority, "personality")?;
+    }
+    Ok(())
+}
+
+pub(crate) fn set_initial_affinity(plan: &Plan) -> Result<(), StartError> {
+    let cpus = &plan.process.cpus_initial;
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    limits::set_affinity(cpus).or_fail(Step::Priority, "affinity")
+}
+
+pub(crate) fn join_cgroup(start: &Start<'_>) -> Result<(), StartError> {
+    if start.born_in_cgroup {
+        return Ok(());
+    }
+    let joined = start.plan.cgroup.join_self();
+    joined.map_err(|error| StartError::refused(Step::Cgroup, error.to_string()))
+}
+
+/// Files of the namespaces to join.
+pub(crate) fn open_joined(
+    namespaces: &Namespaces,
+) -> Result<Vec<(NamespaceKind, OwnedFd, String)>, StartError> {
+    namespaces
+        .join
+        .iter()
+        .map(|(kind, path)| {
+            let text = path.display().to_string();
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let file =
+                rustix::fs::open(path, flags, Mode::empty()).or_fail(Step::Namespace, &text)?;
+            Ok((*kind, file, text))
+        })
+        .collect()
+}
+
+/// In a user namespace, files are made by its root: the creator's ids may not be mapped in it.
+fn become_root_inside(plan: &Plan) -> Result<(), StartError> {
+    if !plan.namespaces.separates(NamespaceKind::User) {
+        return Ok(());
+    }
+    use rustix::process::{Gid, Uid};
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    let become_root = || {
+        rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid)
+    };
+    match become_root() {
+        // It has no root.
+        Err(Errno::INVAL) => Ok(()),
+        result => result.or_fail(Step::Identity, "root of the user namespace"),
+    }
+}
+
+/// Network, names and kernel parameters of the namespaces this process is in by now.
+fn set_up_namespaces(plan: &Plan) -> Result<(), StartError> {
+    if plan.namespaces.makes(NamespaceKind::Network) {
+        namespace::loopback_up().or_fail(Step::Loopback, "")?;
+    }
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name.as_bytes()).or_fail(Step::Hostname, name)?;
+    }
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name.as_bytes()).or_fail(Step::Hostname, name)?;
+    }
+    for (file, value) in &plan.sysctls {
+        write_sysctl(file, value).or_fail(Step::Sysctl, file)?;
+    }
+    Ok(())
+}
+
+/// Through the procfs of the host, which shows the parameters of the namespaces of whoever looks:
+/// the container's own is not trusted.
+fn write_sysctl(file: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/{file}");
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    if !crate::root::is_in_proc(file.as_fd())? {
+        return Err(Errno::XDEV.into());
+    }
+    File::from(file).write_all(value.as_bytes())
+}
+
+fn open_streams(
+    process: &ProcessPlan,
+    stdio: Stdio,
+    root: &Root,
+    channel: &Channel,
+) -> Result<Streams, StartError> {
+    let size = match stdio {
+        Stdio::Streams { stdin, stdout, stderr } => {
+            return Ok(Streams::Three([stdin, stdout, stderr]));
+        }
+        Stdio::Terminal(size) => size,
+    };
+    let slave = open_terminal(process, size, root, channel).or_fail(Step::Terminal, "")?;
+    Ok(Streams::Terminal(slave))
+}
+
+/// Opens a terminal of the container's devpts and sends its master to the parent.
+pub(crate) fn open_terminal(
+    process: &ProcessPlan,
+    size: Option<WindowSize>,
+    root: &Root,
+    channel: &Channel,
+) -> io::Result<OwnedFd> {
+    let devpts = root.open_straight("/dev/pts", OFlags::PATH | OFlags::DIRECTORY)?;
+    let pty = Pty::open(devpts.as_fd())?;
+    let planned = process.console_size.map(|(rows, columns)| WindowSize { rows, columns });
+    if let Some(size) = size.or(planned) {
+        pty::resize(pty.master.as_fd(), size)?;
+    }
+    channel.send(&Message::Console(pty.master))?;
+    Ok(pty.slave)
+}
+
+fn call_hooks_before_pivot(plan: &Plan, channel: &Channel) -> Result<(), StartError> {
+    let hooks = &plan.hooks;
+    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        channel.send(&Message::Hooks).or_fail(Step::Sync, "")?;
+        channel.wait().or_fail(Step::Sync, "")?;
+    }
+    let state = hooks::state(hooks, "creating", rustix::process::getpid().as_raw_nonzero().get());
+    hooks::run(&hooks.create_container, &state)
+}
+
+/// Everything of the host's that was still open goes with the old root.
+fn pivot(plan: &Plan, root: Root, sources: Sources) -> Result<(), StartError> {
+    drop(sources);
+    rootfs::pivot(root.as_fd(), plan.no_pivot).or_fail(Step::Pivot, "")
+}
+
+/// Opened for both directions, so that neither this nor a writer ever waits for the other to open.
+fn open_hold(path: &std::path::Path) -> Result<File, StartError> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let text = path.display().to_string();
+    let fifo = rustix::fs::open(path, flags, Mode::empty()).or_fail(Step::Hold, text)?;
+    Ok(File::from(fifo))
+}
+
+fn wait_for_order(hold: File) -> io::Result<()> {
+    let mut order = [0u8; 1];
+    loop {
+        match rustix::io::read(&hold, &mut order) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

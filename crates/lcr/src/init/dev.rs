@@ -36,13 +36,8 @@ const LINKS: [(&str, &str); 6] = [
 /// those of the plan.
 pub(crate) fn all(plan: &Plan) -> impl Iterator<Item = Device> + '_ {
     let mode = FileType::CharacterDevice.as_raw_mode() | 0o666;
-    let default = DEFAULT.iter().filter(|_| plan.populate_dev).map(move |(path, major, minor)| Device {
-        path: (*path).to_owned(),
-        mode,
-        major: *major,
-        minor: *minor,
-        uid: 0,
-        gid: 0,
+    let default = DEFAULT.iter().filter(|_| plan.populate_dev).map(move |(path, major, minor)| {
+        Device { path: (*path).to_owned(), mode, major: *major, minor: *minor, uid: 0, gid: 0 }
     });
     default
         .filter(|device| !plan.devices.iter().any(|other| other.path == device.path))

@@ -50,8 +50,5 @@ fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> io::Result<OwnedFd>
 
 /// Mappings as `/proc/PID/uid_map` takes them.
 pub(crate) fn lines(mappings: &[IdMapping]) -> String {
-    mappings
-        .iter()
-        .map(|one| format!("{} {} {}\n", one.container, one.host, one.size))
-        .collect()
+    mappings.iter().map(|one| format!("{} {} {}\n", one.container, one.host, one.size)).collect()
 }

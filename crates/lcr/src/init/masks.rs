@@ -74,7 +74,7 @@ fn existing(root: &Root, path: &str, step: Step) -> Result<Option<OwnedFd>, Star
         Ok(target) => Ok(Some(target)),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            _ => Err(StartError::new(step, error, path.as_str())),
+            _ => Err(StartError::new(step, error, path)),
         },
     }
 }

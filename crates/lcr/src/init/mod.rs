@@ -1,6 +1,6 @@
 //! Builds a container from its plan: one `clone3`, and what the parent does for the child.
 
-mod child;
+pub(crate) mod child;
 mod copy_up;
 mod dev;
 mod idmap;
@@ -95,8 +95,10 @@ fn build(plan: &Plan, stdio: Stdio) -> Result<Init, StartError> {
     let namespaces = if staged { 0 } else { child::new_namespaces(&plan.namespaces) };
     let request =
         Spawn { namespaces, cgroup: cgroup.as_ref().map(AsFd::as_fd), ..Spawn::default() };
-    let start = child::Start { plan, stdio, channel: theirs, sources, born_in_cgroup: cgroup.is_some() };
-    let spawned = process::spawn(request, || if staged { stage::run(start) } else { child::run(start) });
+    let start =
+        child::Start { plan, stdio, channel: theirs, sources, born_in_cgroup: cgroup.is_some() };
+    let spawned =
+        process::spawn(request, || if staged { stage::run(start) } else { child::run(start) });
     around.leave()?;
     let spawned = spawned.or_fail(Step::Clone, "")?;
     Supervisor { plan, channel: ours, staged }.see_through(spawned)
@@ -177,12 +179,8 @@ pub(crate) struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     fn see_through(self, spawned: Spawned) -> Result<Init, StartError> {
-        let mut init = Init {
-            pid: spawned.pid,
-            pidfd: spawned.pidfd,
-            console: None,
-            warnings: Vec::new(),
-        };
+        let mut init =
+            Init { pid: spawned.pid, pidfd: spawned.pidfd, console: None, warnings: Vec::new() };
         match self.follow(&mut init) {
             Ok(()) => Ok(init),
             Err(error) => {

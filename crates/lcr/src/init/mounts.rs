@@ -43,9 +43,7 @@ pub(crate) fn make_all(plan: &Plan, root: &Root, sources: &Sources) -> Result<()
                 bind(root, mount, tree)?;
             }
             MountKind::Filesystem { .. } => filesystem(plan, root, mount)?,
-            MountKind::CgroupV1 { groups, links } => {
-                cgroups(root, mount, (groups, links), trees)?;
-            }
+            MountKind::CgroupV1 { .. } => cgroups(root, mount, trees)?,
         }
     }
     Ok(())
@@ -176,8 +174,7 @@ fn set_readonly(root: &Root, path: &str) -> io::Result<()> {
 pub(crate) fn finish(plan: &Plan, root: &Root) -> Result<(), StartError> {
     for mount in &plan.mounts {
         let is_dev = mount.destination.trim_end_matches('/') == "/dev";
-        let is_tmpfs =
-            matches!(&mount.kind, MountKind::Filesystem { kind, .. } if kind == "tmpfs");
+        let is_tmpfs = matches!(&mount.kind, MountKind::Filesystem { kind, .. } if kind == "tmpfs");
         if is_dev && is_tmpfs && mount.attributes.set & mount::RDONLY != 0 {
             set_readonly(root, "/dev").or_fail(Step::Mount, "/dev read-only")?;
         }
@@ -186,12 +183,8 @@ pub(crate) fn finish(plan: &Plan, root: &Root) -> Result<(), StartError> {
 }
 
 /// A tmpfs with the container's own group of each hierarchy of version 1.
-fn cgroups(
-    root: &Root,
-    mount: &Mount,
-    (groups, links): (&[(String, std::path::PathBuf)], &[(String, String)]),
-    trees: &[OwnedFd],
-) -> Result<(), StartError> {
+fn cgroups(root: &Root, mount: &Mount, trees: &[OwnedFd]) -> Result<(), StartError> {
+    let MountKind::CgroupV1 { groups, links } = &mount.kind else { return Ok(()) };
     let text = &mount.destination;
     let target = target(root, text, Make::Directory(0o755))?;
     let fill = || -> io::Result<OwnedFd> {

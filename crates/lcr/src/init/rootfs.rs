@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub(crate) fn attach(plan: &Plan, tree: &OwnedFd) -> Result<OwnedFd, StartError>
 }
 
 /// Makes the directory of `root` the root of the mount namespace, and lets go of the old one.
-pub(crate) fn pivot(root: &OwnedFd, no_pivot: bool) -> io::Result<()> {
+pub(crate) fn pivot(root: BorrowedFd<'_>, no_pivot: bool) -> io::Result<()> {
     rustix::process::fchdir(root)?;
     if no_pivot {
         let flags = rustix::mount::MoveMountFlags::empty();
@@ -71,12 +71,11 @@ pub(crate) fn pivot(root: &OwnedFd, no_pivot: bool) -> io::Result<()> {
 
 /// Sets what can only be set on the root once everything below it is there.
 pub(crate) fn finish(plan: &Plan) -> Result<(), StartError> {
-    if let Some(wanted) = plan.rootfs_propagation {
-        if wanted.kind != PropagationKind::Slave {
-            let depth = if wanted.recursive { Depth::Tree } else { Depth::One };
-            mount::change_propagation(c"/", depth, bit(wanted.kind))
-                .or_fail(Step::Rootfs, "propagation")?;
-        }
+    let wanted = plan.rootfs_propagation;
+    if let Some(wanted) = wanted.filter(|wanted| wanted.kind != PropagationKind::Slave) {
+        let depth = if wanted.recursive { Depth::Tree } else { Depth::One };
+        mount::change_propagation(c"/", depth, bit(wanted.kind))
+            .or_fail(Step::Rootfs, "propagation")?;
     }
     if plan.rootfs_readonly {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -16,7 +16,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use super::idmap;
 use crate::error::{OrFail as _, StartError, Step};
-use crate::plan::{Attributes, Mount, MountKind, NamespaceKind, Plan, Propagation, PropagationKind};
+use crate::plan::{
+    Attributes, Mount, MountKind, NamespaceKind, Plan, Propagation, PropagationKind,
+};
 
 /// What the host provides to one container.
 #[derive(Debug)]
@@ -37,7 +39,9 @@ impl Sources {
     pub(crate) fn take_for_child(plan: &Plan) -> Result<Self, StartError> {
         let mounts = all_trees(plan)?;
         let devices = super::dev::all(plan)
-            .map(|device| clone(Path::new(&device.path), Depth::One).or_fail(Step::Device, &device.path))
+            .map(|device| {
+                clone(Path::new(&device.path), Depth::One).or_fail(Step::Device, &device.path)
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { rootfs: super::rootfs::take(plan)?, mounts, null: null()?, devices })
     }
@@ -98,7 +102,8 @@ pub(crate) fn clone(path: &Path, depth: Depth) -> io::Result<OwnedFd> {
 /// too old: [`late_attributes`] does it then, once the mount is attached.
 pub(crate) fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes) -> io::Result<()> {
     let Attributes { set, clear, set_recursive, clear_recursive } = attributes;
-    for (depth, change) in [(Depth::Tree, (set_recursive, clear_recursive)), (Depth::One, (set, clear))]
+    for (depth, change) in
+        [(Depth::Tree, (set_recursive, clear_recursive)), (Depth::One, (set, clear))]
     {
         // `relatime` is the zero of its field: clearing the field is all there is to it.
         if change != (0, 0) {
@@ -166,7 +171,8 @@ fn has_setattr(mount: BorrowedFd<'_>) -> bool {
 /// A detached mount of `/dev/null` of the host, which masks files: it has to be the real one.
 fn null() -> Result<OwnedFd, StartError> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let null = rustix::fs::open("/dev/null", flags, Mode::empty()).or_fail(Step::Mask, "/dev/null")?;
+    let null =
+        rustix::fs::open("/dev/null", flags, Mode::empty()).or_fail(Step::Mask, "/dev/null")?;
     let found = rustix::fs::fstat(&null).or_fail(Step::Mask, "/dev/null")?;
     let is_null = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
         && found.st_rdev == rustix::fs::makedev(1, 3);

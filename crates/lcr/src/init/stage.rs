@@ -56,7 +56,8 @@ fn prepare(start: &mut Start<'_>) -> Result<(), StartError> {
     }
     // The user namespace comes last: the rights over the others are those of this one's parent.
     if let Some(user) = user {
-        namespace::join(user.as_fd(), NamespaceKind::User.bit()).or_fail(Step::Namespace, "user")?;
+        namespace::join(user.as_fd(), NamespaceKind::User.bit())
+            .or_fail(Step::Namespace, "user")?;
     }
     Ok(())
 }

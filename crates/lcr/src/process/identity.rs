@@ -25,7 +25,8 @@ impl Last {
 
 /// Becomes the user of the plan with its groups and capabilities.
 pub(crate) fn assume(process: &ProcessPlan, warn: &dyn Fn(String)) -> Result<Last, StartError> {
-    let wanted = within_reach(process.capabilities, warn).or_fail(Step::Identity, "capabilities")?;
+    let wanted =
+        within_reach(process.capabilities, warn).or_fail(Step::Identity, "capabilities")?;
     drop_bounding(wanted.bounding).or_fail(Step::Identity, "bounding capabilities")?;
     set_ids(process)?;
     let last = Sets {
@@ -52,7 +53,10 @@ fn within_reach(wanted: Capabilities, warn: &dyn Fn(String)) -> io::Result<Capab
     let missing = Set(asked & !bounding);
     if !missing.is_empty() {
         let names: Vec<_> = missing.names().collect();
-        warn(format!("cannot give capabilities that the runtime does not have: {}", names.join(", ")));
+        warn(format!(
+            "cannot give capabilities that the runtime does not have: {}",
+            names.join(", ")
+        ));
     }
     let permitted = wanted.permitted & bounding;
     let ambient = wanted.ambient & permitted;

@@ -25,7 +25,8 @@ impl LabelFiles {
     pub(crate) fn open(process: &ProcessPlan) -> Result<Self, StartError> {
         let apparmor = process.apparmor.as_ref().map(|_| {
             // A kernel that stacks modules has a directory for each of them.
-            open("/proc/thread-self/attr/apparmor/exec").or_else(|_| open("/proc/thread-self/attr/exec"))
+            open("/proc/thread-self/attr/apparmor/exec")
+                .or_else(|_| open("/proc/thread-self/attr/exec"))
         });
         let selinux = process.selinux.as_ref().map(|_| open("/proc/thread-self/attr/exec"));
         Ok(Self { apparmor: apparmor.transpose()?, selinux: selinux.transpose()? })

@@ -4,6 +4,7 @@
 //! What can fail because of the configuration comes first, while errors can still be told; after
 //! the seccomp filter is loaded there is nothing but `capset` and `execve`.
 
+mod home;
 mod identity;
 mod labels;
 mod program;
@@ -55,17 +56,18 @@ pub(crate) struct Ready<'a> {
 
 impl<'a> Setup<'a> {
     /// Does everything up to the program; `root` is the container's.
-    pub(crate) fn prepare(self, root: &Root) -> Result<Ready<'a>, StartError> {
+    pub(crate) fn prepare(self, root: Root) -> Result<Ready<'a>, StartError> {
         let process = self.process;
         let warn = |text: String| {
             // A warning that nobody reads any more is no reason to fail.
             let _ = self.channel.send(&Message::Warning(text));
         };
-        let program = program::Program::new(process)?;
+        let program = program::Program::new(process, home::missing_entry(process, &root))?;
+        drop(root);
         self.attach_streams().or_fail(Step::Streams, "")?;
         tuning::set_schedule(process)?;
         tuning::set_limits(process, &warn)?;
-        let entered = enter_cwd(process, root)?;
+        let entered = enter_cwd(process)?;
         rustix::process::umask(Mode::from_raw_mode(process.umask.unwrap_or(0o022)));
         let last_capabilities = identity::assume(process, &warn)?;
         if !entered {
@@ -143,20 +145,27 @@ fn give_to_user(stream: BorrowedFd<'_>, process: &ProcessPlan) -> io::Result<()>
     }
 }
 
-/// Enters the working directory, which is made if it is missing. False when only the user may.
-fn enter_cwd(process: &ProcessPlan, root: &Root) -> Result<bool, StartError> {
+/// Makes the working directory if it is missing, for its user.
+pub(crate) fn make_cwd(process: &ProcessPlan, root: &Root) -> Result<(), StartError> {
     let cwd = &process.cwd;
-    if rustix::process::chdir(cwd.as_str()) == Err(rustix::io::Errno::NOENT) {
-        // From inside, by descriptor: a link on the way leads nowhere else (CVE-2026-55686).
-        let make = crate::root::Make::Directory(0o755);
-        let made = root.ensure(cwd, make).or_fail(Step::WorkingDirectory, cwd)?;
-        for directory in made.directories {
-            let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
-            let flags = rustix::fs::AtFlags::EMPTY_PATH;
-            rustix::fs::chownat(directory, c"", Some(uid), Some(gid), flags)
-                .or_fail(Step::WorkingDirectory, cwd)?;
-        }
+    if rustix::process::chdir(cwd.as_str()) != Err(rustix::io::Errno::NOENT) {
+        return Ok(());
     }
+    // From inside, by descriptor: a link on the way leads nowhere else (CVE-2026-55686).
+    let make = crate::root::Make::Directory(0o755);
+    let made = root.ensure(cwd, make).or_fail(Step::WorkingDirectory, cwd)?;
+    for directory in made.directories {
+        let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
+        let flags = rustix::fs::AtFlags::EMPTY_PATH;
+        rustix::fs::chownat(directory, c"", Some(uid), Some(gid), flags)
+            .or_fail(Step::WorkingDirectory, cwd)?;
+    }
+    Ok(())
+}
+
+/// Enters the working directory. False when only the user may.
+fn enter_cwd(process: &ProcessPlan) -> Result<bool, StartError> {
+    let cwd = &process.cwd;
     match rustix::process::chdir(cwd.as_str()) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::ACCESS) => Ok(false),

@@ -23,15 +23,16 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// From the plan; nothing is looked up yet.
-    pub(crate) fn new(process: &ProcessPlan) -> Result<Self, StartError> {
+    /// From the plan, with one more entry of the environment; nothing is looked up yet.
+    pub(crate) fn new(process: &ProcessPlan, home: Option<String>) -> Result<Self, StartError> {
         let name = process.args.first().cloned().unwrap_or_default();
         let path = process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
         Ok(Self {
             search: path.unwrap_or(DEFAULT_PATH).to_owned(),
             path: CString::default(),
             arguments: Strings::new(&process.args).or_fail(Step::Exec, &name)?,
-            environment: Strings::new(&process.env).or_fail(Step::Exec, &name)?,
+            environment: Strings::new(process.env.iter().chain(&home))
+                .or_fail(Step::Exec, &name)?,
             name,
         })
     }
@@ -97,7 +98,7 @@ mod tests {
             env: vec!["PATH=/ignored".to_owned(), format!("PATH={path}")],
             ..ProcessPlan::default()
         };
-        Program::new(&process)?.find()
+        Program::new(&process, None)?.find()
     }
 
     #[test]

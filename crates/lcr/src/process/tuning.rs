@@ -43,10 +43,7 @@ pub(crate) fn set_schedule(process: &ProcessPlan) -> Result<(), StartError> {
             flags: scheduler.flags,
             nice: scheduler.nice,
             priority: scheduler.priority,
-            runtime: scheduler.runtime,
-            deadline: scheduler.deadline,
-            period: scheduler.period,
-            ..Scheduling::default()
+            deadline: [scheduler.runtime, scheduler.deadline, scheduler.period],
         };
         limits::set_scheduling(scheduling).or_fail(Step::Priority, "scheduler")?;
     }
@@ -57,10 +54,7 @@ pub(crate) fn set_schedule(process: &ProcessPlan) -> Result<(), StartError> {
 }
 
 /// Sets the limits of this process.
-pub(crate) fn set_limits(
-    process: &ProcessPlan,
-    warn: &dyn Fn(String),
-) -> Result<(), StartError> {
+pub(crate) fn set_limits(process: &ProcessPlan, warn: &dyn Fn(String)) -> Result<(), StartError> {
     for wanted in &process.rlimits {
         let limit = Limit { soft: wanted.soft, hard: wanted.hard };
         match limits::set_limit(0, wanted.resource, limit) {
@@ -91,8 +85,8 @@ fn clamp(wanted: Rlimit) -> io::Result<Limit> {
 /// Raises the hard limits of a process in a user namespace, which cannot do it itself.
 pub(crate) fn raise_limits(pid: i32, process: &ProcessPlan) -> Result<(), StartError> {
     for wanted in &process.rlimits {
-        let own = limits::limit(pid, wanted.resource)
-            .or_fail(Step::Rlimit, name(wanted.resource))?;
+        let own =
+            limits::limit(pid, wanted.resource).or_fail(Step::Rlimit, name(wanted.resource))?;
         if wanted.hard > own.hard {
             // If this process may not either, the child clamps and says so.
             let raised = Limit { soft: own.soft, hard: wanted.hard };

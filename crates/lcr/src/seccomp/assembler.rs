@@ -106,9 +106,7 @@ impl Assembler {
     fn singles(&mut self, group: &[Piece]) -> Target {
         let around = group.first().map_or(Target::Return(0), |(_, target)| *target);
         let single = group.iter().skip(1).step_by(2);
-        single.fold(around, |rest, (value, within)| {
-            self.jump(Test::Equal, *value, *within, rest)
-        })
+        single.fold(around, |rest, (value, within)| self.jump(Test::Equal, *value, *within, rest))
     }
 
     /// The program in the machine's byte order.

@@ -8,25 +8,55 @@ use oci_spec::runtime::{
     LinuxSeccompOperator as Operator, LinuxSyscall,
 };
 
-/// How the actions of a profile's rules differ.
+/// How tangled a profile is.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub enum Mix {
-    /// Each rule has its own.
-    Actions,
-    /// All have the same: where rules overlap libseccomp has an order of its own.
-    OneAction,
+pub enum Shape {
+    /// Rules for the same call and conditions on the same argument overlap in every way.
+    Tangled,
+    /// One rule a call and one condition an argument. Libseccomp 2.5 merges what overlaps into a
+    /// tree that does not always mean what its rules say (an EQ and a NE of one value, say).
+    Plain,
 }
 
 const NAMES: [&str; 22] = [
-    "read", "write", "open", "openat", "clone", "clone3", "socketcall", "ipc", "mmap", "ioctl",
-    "personality", "semop", "getpid", "futex_time64", "fstatat64", "newfstatat", "set_tls",
-    "arch_prctl", "openat2", "execveat", "process_madvise", "no_such_call",
+    "read",
+    "write",
+    "open",
+    "openat",
+    "clone",
+    "clone3",
+    "socketcall",
+    "ipc",
+    "mmap",
+    "ioctl",
+    "personality",
+    "dup3",
+    "getpid",
+    "futex_time64",
+    "fstatat64",
+    "newfstatat",
+    "set_tls",
+    "arch_prctl",
+    "openat2",
+    "execveat",
+    "process_madvise",
+    "no_such_call",
 ];
 /// Calls that i386 also makes through another one; libseccomp differs where they have conditions.
-const CARRIED: [&str; 6] = ["socket", "recv", "msgget", "shmat", "accept4", "bind"];
+const CARRIED: [&str; 7] = ["socket", "recv", "msgget", "shmat", "accept4", "bind", "semop"];
 const VALUES: [u64; 12] = [
-    0, 1, 2, 12, 255, 0x7e02_0000, 0xffff_fffe, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001,
-    0x8000_0000_0000_0000, u64::MAX,
+    0,
+    1,
+    2,
+    12,
+    255,
+    0x7e02_0000,
+    0xffff_fffe,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x1_0000_0001,
+    0x8000_0000_0000_0000,
+    u64::MAX,
 ];
 
 /// Numbers without a pattern (xorshift64).
@@ -45,36 +75,45 @@ impl Dice {
     }
 }
 
-fn arg(dice: &mut Dice, narrow: bool) -> LinuxSeccompArg {
+fn arg(dice: &mut Dice, index: usize, shape: Shape) -> LinuxSeccompArg {
     let operators = [
-        Operator::ScmpCmpNe, Operator::ScmpCmpLt, Operator::ScmpCmpLe, Operator::ScmpCmpEq,
-        Operator::ScmpCmpGe, Operator::ScmpCmpGt, Operator::ScmpCmpMaskedEq,
+        Operator::ScmpCmpNe,
+        Operator::ScmpCmpLt,
+        Operator::ScmpCmpLe,
+        Operator::ScmpCmpEq,
+        Operator::ScmpCmpGe,
+        Operator::ScmpCmpGt,
+        Operator::ScmpCmpMaskedEq,
     ];
     let op = dice.one_of(&operators);
-    let value = loop {
-        let value = dice.one_of(&VALUES);
-        // Libseccomp drops the upper half of a value for a 32-bit architecture.
-        if !narrow || value <= 0xffff_fffe {
-            break value;
-        }
-    };
-    let second = if dice.below(4) == 0 { dice.one_of(&VALUES) } else { value & dice.one_of(&VALUES) };
-    let second = if narrow { value & second } else { second };
-    let index = dice.below(3);
+    let mut value = dice.one_of(&VALUES);
+    let mut second = value & dice.one_of(&VALUES);
+    if shape == Shape::Plain {
+        // Libseccomp drops the upper half of a value for a 32-bit architecture, and compares
+        // with numbers below 0 and above the highest as if there were some.
+        value = value.clamp(1, 0xffff_fffe);
+        second &= value;
+    } else if dice.below(4) == 0 {
+        second = dice.one_of(&VALUES);
+    }
     let arg = LinuxSeccompArgBuilder::default().index(index).op(op).value(value).value_two(second);
     arg.build().unwrap()
 }
 
 /// A profile for a machine of `arch`, always the same for a `seed`.
-pub fn profile(seed: u64, arch: Arch, mix: Mix) -> LinuxSeccomp {
+pub fn profile(seed: u64, arch: Arch, shape: Shape) -> LinuxSeccomp {
     let dice = &mut Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let actions = [
-        (Action::ScmpActAllow, None), (Action::ScmpActErrno, None), (Action::ScmpActErrno, Some(38)),
-        (Action::ScmpActKill, None), (Action::ScmpActKillProcess, None), (Action::ScmpActTrap, None),
-        (Action::ScmpActLog, None), (Action::ScmpActTrace, Some(7)),
+        (Action::ScmpActAllow, None),
+        (Action::ScmpActErrno, None),
+        (Action::ScmpActErrno, Some(38)),
+        (Action::ScmpActKill, None),
+        (Action::ScmpActKillProcess, None),
+        (Action::ScmpActTrap, None),
+        (Action::ScmpActLog, None),
+        (Action::ScmpActTrace, Some(7)),
     ];
     let (default, errno) = dice.one_of(&actions);
-    let whole = dice.one_of(&actions);
     let mut profile = LinuxSeccomp::default();
     profile.set_default_action(default).set_default_errno_ret(errno);
     let others = match arch {
@@ -84,17 +123,19 @@ pub fn profile(seed: u64, arch: Arch, mix: Mix) -> LinuxSeccomp {
     let mut architectures = vec![arch];
     architectures.extend(others.into_iter().filter(|_| dice.below(3) > 0));
     profile.set_architectures(Some(architectures));
-    let rules = 1 + dice.below(40);
-    let syscalls = (0..rules).map(|_| {
-        let (action, errno) = if mix == Mix::OneAction { whole } else { dice.one_of(&actions) };
+    let rules = if shape == Shape::Plain { NAMES.len() } else { 1 + dice.below(40) };
+    let syscalls = (0..rules).map(|rule| {
+        let (action, errno) = dice.one_of(&actions);
         let mut syscall = LinuxSyscall::default();
-        let names = (0..1 + dice.below(3)).map(|_| dice.one_of(&NAMES).to_owned());
-        let mut names: Vec<_> = names.collect();
-        let count = dice.below(4);
-        let args: Vec<_> = (0..count).map(|_| arg(dice, mix == Mix::OneAction)).collect();
-        if args.is_empty() || mix == Mix::Actions {
+        let mut names = vec![NAMES[rule % NAMES.len()].to_owned()];
+        let mut indexes = vec![0, 1, 2];
+        if shape == Shape::Tangled {
+            names.extend((0..dice.below(3)).map(|_| dice.one_of(&NAMES).to_owned()));
             names.push(dice.one_of(&CARRIED).to_owned());
+            indexes = (0..3).map(|_| dice.below(3)).collect();
         }
+        indexes.truncate(dice.below(4));
+        let args: Vec<_> = indexes.into_iter().map(|index| arg(dice, index, shape)).collect();
         syscall.set_names(names).set_action(action).set_errno_ret(errno);
         syscall.set_args((!args.is_empty()).then_some(args));
         syscall
@@ -120,9 +161,8 @@ pub fn arguments(profile: &LinuxSeccomp) -> Vec<[u64; 6]> {
     let syscalls = profile.syscalls().iter().flatten();
     for arg in syscalls.flat_map(|syscall| syscall.args().iter().flatten()) {
         for value in [arg.value(), arg.value_two().unwrap_or(0)] {
-            let upper = [0, 1 << 32, 1 << 63];
-            let near = [value.wrapping_sub(1), value, value.wrapping_add(1)];
-            values.extend(near.iter().flat_map(|value| upper.map(|upper| value ^ upper)));
+            values.extend([value.wrapping_sub(1), value, value.wrapping_add(1)]);
+            values.extend([value ^ 1 << 32, value ^ 1 << 63]);
         }
     }
     values.sort_unstable();

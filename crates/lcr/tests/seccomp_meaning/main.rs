@@ -1,6 +1,14 @@
 //! A compiled filter must mean what its profile means: for every system call and many arguments
 //! it is compared with a naive evaluation of the profile, and with the filter of libseccomp.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod generate;
 mod interpreter;
 mod libseccomp;
@@ -13,12 +21,10 @@ use oci_spec::runtime::{
     Arch, Capabilities, Capability, LinuxSeccomp, LinuxSeccompAction as Action,
     LinuxSeccompFilterFlag as Flag,
 };
-use reference::{Reference, allows};
+use reference::Reference;
 
-const NATIVES: [(Architecture, Arch); 2] = [
-    (Architecture::X86_64, Arch::ScmpArchX86_64),
-    (Architecture::Aarch64, Arch::ScmpArchAarch64),
-];
+const NATIVES: [(Architecture, Arch); 2] =
+    [(Architecture::X86_64, Arch::ScmpArchX86_64), (Architecture::Aarch64, Arch::ScmpArchAarch64)];
 
 /// Docker's default capabilities, and others that change the profile.
 fn capability_sets() -> [Capabilities; 3] {
@@ -43,9 +49,8 @@ fn calls(profile: &LinuxSeccomp) -> impl Iterator<Item = Call> {
     let all = [0xc000_003e, 0x4000_0003, 0xc000_00b7, 0x4000_0028, 0x8000_0016];
     let args = generate::arguments(profile);
     let looked_into = generate::looked_into(profile);
-    let numbered = numbers().flat_map(move |number| {
-        all.into_iter().map(move |architecture| (architecture, number))
-    });
+    let numbered = numbers()
+        .flat_map(move |number| all.into_iter().map(move |architecture| (architecture, number)));
     numbered.flat_map(move |(architecture, number)| {
         let count = if looked_into.contains(&number) { args.len() } else { 2 };
         let call = move |args: &[u64; 6]| Call { architecture, number, args: *args };
@@ -75,14 +80,8 @@ fn the_default_profile_means_what_its_rules_say() {
 fn profiles_of_any_shape_mean_what_their_rules_say() {
     for seed in 1..=60 {
         let (native, arch) = NATIVES[seed as usize % 2];
-        check_against_reference(&generate::profile(seed, arch, generate::Mix::Actions), native);
+        check_against_reference(&generate::profile(seed, arch, generate::Shape::Tangled), native);
     }
-}
-
-/// What libseccomp itself never answers: runc puts it in front of libseccomp's program.
-fn is_newer(profile: &LinuxSeccomp, native: Architecture, call: &Call) -> bool {
-    let missing = 0x0005_0000 | 38;
-    Reference::new(profile, native).answer(call) == missing
 }
 
 fn check_against_libseccomp(profile: &LinuxSeccomp, native: Architecture) {
@@ -97,12 +96,16 @@ fn check_against_libseccomp(profile: &LinuxSeccomp, native: Architecture) {
     known.set_syscalls(Some(syscalls));
     let ours = Program::new(&compile_for(&known, native).unwrap().program);
     let theirs = Program::new(&theirs);
-    let default = reference::answer(profile.default_action(), profile.default_errno_ret());
+    let reference = Reference::new(&known, native);
     for call in calls(profile) {
         let (answer, _) = ours.run(&call);
         let (expected, _) = theirs.run(&call);
-        let newer = answer == 0x0005_0000 | 38 && expected == default && !allows(default);
-        if newer && is_newer(&known, native, &call) {
+        // Runc answers these in front of libseccomp's program.
+        if reference.is_newer(&call) {
+            continue;
+        }
+        // Libseccomp takes these for x32; the kernel has no call of either kind there.
+        if [0x8000_0000, 0x8000_0001].contains(&call.number) {
             continue;
         }
         assert_eq!(answer, expected, "{call:x?} in {known:?}");
@@ -119,10 +122,10 @@ fn the_default_profile_means_what_libseccomp_makes_of_it() {
 }
 
 #[test]
-fn profiles_of_any_shape_mean_what_libseccomp_makes_of_them() {
-    for seed in 1..=40 {
+fn profiles_without_overlap_mean_what_libseccomp_makes_of_them() {
+    for seed in 1..=60 {
         let (native, arch) = NATIVES[seed as usize % 2];
-        check_against_libseccomp(&generate::profile(seed, arch, generate::Mix::OneAction), native);
+        check_against_libseccomp(&generate::profile(seed, arch, generate::Shape::Plain), native);
     }
 }
 
@@ -185,11 +188,13 @@ fn what_cannot_be_honoured_is_refused_by_name() {
 fn a_profile_beyond_the_kernels_limit_is_refused() {
     // Masks cannot be merged into ranges, so each takes instructions of its own.
     let rule = |name: &str| {
-        let arg = |bit: u32| format!(
-            r#"{{"names": ["{name}"], "action": "SCMP_ACT_ALLOW", "args":
+        let arg = |bit: u32| {
+            format!(
+                r#"{{"names": ["{name}"], "action": "SCMP_ACT_ALLOW", "args":
                 [{{"index": 0, "value": {}, "valueTwo": 1, "op": "SCMP_CMP_MASKED_EQ"}}]}}"#,
-            1 + 2 * u64::from(bit)
-        );
+                1 + 2 * u64::from(bit)
+            )
+        };
         (0..1000).map(arg).collect::<Vec<_>>().join(",")
     };
     let names = ["read", "write", "open", "close"];

@@ -1,3 +1,5 @@
+//! Tests.
+
 use std::time::Duration;
 
 use super::merge;
@@ -117,10 +119,8 @@ fn the_rest_comes_from_the_user_first_and_from_the_image_else() {
 
 #[test]
 fn malformed_values_are_refused() {
-    let workdir = |text: &str| Overrides {
-        working_dir: Some(text.to_owned()),
-        ..Overrides::default()
-    };
+    let workdir =
+        |text: &str| Overrides { working_dir: Some(text.to_owned()), ..Overrides::default() };
     assert!(with(workdir("relative"), ImageConfig::default()).is_err());
     for port in ["0", "65536", "x", "80/icmp", "9-8", "80-", ""] {
         let overrides = Overrides { expose: vec![port.to_owned()], ..Overrides::default() };

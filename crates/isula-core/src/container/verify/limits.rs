@@ -7,8 +7,22 @@ use crate::ports::HostFacts;
 
 /// Resources of getrlimit(2), without `RLIMIT_`.
 pub(crate) const NAMES: [&str; 16] = [
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-    "rss", "rtprio", "rttime", "sigpending", "stack",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 pub(super) fn verify(
@@ -27,7 +41,8 @@ pub(super) fn verify(
         && !facts.can_raise_limits
     {
         let own = facts.oom_score_adj;
-        warnings.push(format!("oom-score-adj {score} is below the daemon's own {own}, which is used"));
+        warnings
+            .push(format!("oom-score-adj {score} is below the daemon's own {own}, which is used"));
     }
     Ok(())
 }

@@ -70,9 +70,10 @@ fn verify_config(config: &Config) -> Result<(), Invalid> {
     }
     user::check(&config.user)?;
     for (field, map) in [("label", &config.labels), ("annotation", &config.annotations)] {
-        if let Some((key, value)) = map.iter().find(|(key, value)| {
-            key.is_empty() || key.contains('\0') || value.contains('\0')
-        }) {
+        if let Some((key, value)) = map
+            .iter()
+            .find(|(key, value)| key.is_empty() || key.contains('\0') || value.contains('\0'))
+        {
             let why = "the key is empty or there is a NUL character";
             return Err(Invalid::value(field, format!("{key}={value}"), why));
         }
@@ -115,7 +116,11 @@ fn verify_life(host: &HostConfig) -> Result<(), Invalid> {
         return Err(Invalid::value("shm-size", 0, "it must be greater than 0"));
     }
     if let Some(score) = host.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
-        return Err(Invalid::value("oom-score-adj", score, "it must be in the range -1000 to 1000"));
+        return Err(Invalid::value(
+            "oom-score-adj",
+            score,
+            "it must be in the range -1000 to 1000",
+        ));
     }
     Ok(())
 }

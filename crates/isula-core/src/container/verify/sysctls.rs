@@ -5,8 +5,14 @@ use super::super::{HostConfig, Invalid, NamespaceMode, NetworkMode};
 
 /// Parameters of the IPC namespace (ipc_namespaces(7)).
 const IPC: [&str; 8] = [
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
-    "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
 ];
 
 pub(super) fn verify(host: &HostConfig) -> Result<(), Invalid> {

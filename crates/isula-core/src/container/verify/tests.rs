@@ -1,3 +1,5 @@
+//! Tests.
+
 use super::verify;
 use crate::{
     container::{
@@ -306,10 +308,9 @@ fn good_options_pass() {
 #[test]
 fn a_borrowed_network_allows_no_names_of_its_own() {
     let id = ContainerId::from_random([1; 32]);
-    for change in [
-        (|h| h.dns = texts(&["1.1.1.1"])) as fn(&mut HostConfig),
-        |h| h.extra_hosts = texts(&["a:1.1.1.1"]),
-    ] {
+    for change in [(|h| h.dns = texts(&["1.1.1.1"])) as fn(&mut HostConfig), |h| {
+        h.extra_hosts = texts(&["a:1.1.1.1"])
+    }] {
         let found = check(|host| {
             host.network = NetworkMode::Container(id.clone());
             change(host);

@@ -73,7 +73,7 @@ struct Logged {
 }
 
 /// [`Config`] under Docker's names.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(remote = "Config", rename_all = "PascalCase", default)]
 struct ConfigFile {
     hostname: String,

@@ -15,7 +15,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// [`HostConfig`] under Docker's names.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(remote = "HostConfig", rename_all = "PascalCase", default)]
 pub(super) struct HostFile {
     runtime: String,
@@ -86,7 +86,7 @@ pub(super) struct HostFile {
 }
 
 /// [`Resources`] under Docker's names, which has them beside the others.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(remote = "Resources", rename_all = "PascalCase", default)]
 struct ResourcesFile {
     #[serde(skip_serializing_if = "Option::is_none")]

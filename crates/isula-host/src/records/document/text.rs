@@ -116,6 +116,11 @@ const PROPAGATIONS: [(Propagation, &str); 6] = [
     (Propagation::Slave, "slave"),
 ];
 
+#[cfg(test)]
+pub(super) fn propagations() -> impl Iterator<Item = (&'static str, Propagation)> {
+    PROPAGATIONS.iter().map(|(value, text)| (*text, *value))
+}
+
 impl Text for Propagation {
     fn text(&self) -> String {
         let known = PROPAGATIONS.iter().find(|(value, _)| value == self);

@@ -1,0 +1,150 @@
+//! The Linux part of a spec: namespaces, cgroup, masks, seccomp.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, LinuxSeccomp};
+
+use super::{Facts, SpecError, devices, process, resources, seccomp};
+use crate::container::{
+    CgroupMode, Container, HostConfig, NamespaceMode, NetworkMode, Propagation,
+    security::{Seccomp, Security},
+};
+
+/// Hidden from containers (moby's defaults of 2026, which contain the runtime-spec's).
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+/// Read-only in containers.
+const READONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// More processors than this are not masked one by one.
+const CPU_LIMIT: u32 = 1024;
+
+pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, SpecError> {
+    let host = &container.host;
+    let security = Security::parse(&host.security_opt)?;
+    let open = host.privileged || security.system_paths_unconfined;
+    let parent = host.cgroup_parent.as_ref().unwrap_or(&facts.defaults.cgroup_parent);
+    let nodes = devices::nodes(facts);
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces(host, facts)))
+        .set_cgroups_path(Some(PathBuf::from(parent).join(container.id.as_str())))
+        .set_resources(Some(resources::build(host, facts)?))
+        .set_devices((!nodes.is_empty()).then_some(nodes))
+        .set_seccomp(filter(host, &security, facts)?)
+        .set_rootfs_propagation(propagation(host))
+        .set_masked_paths((!open).then(|| masked(facts.host.cpus)))
+        .set_readonly_paths((!open).then(|| READONLY.map(str::to_owned).to_vec()));
+    if !host.sysctls.is_empty() {
+        linux.set_sysctl(Some(host.sysctls.clone().into_iter().collect()));
+    }
+    Ok(linux)
+}
+
+/// How often a processor was throttled tells of the load of others (moby, 2025).
+fn masked(cpus: u32) -> Vec<String> {
+    let throttle = |n| format!("/sys/devices/system/cpu/cpu{n}/thermal_throttle");
+    let fixed = MASKED.iter().map(|path| (*path).to_owned());
+    fixed.chain((0..cpus.min(CPU_LIMIT)).map(throttle)).collect()
+}
+
+fn namespaces(host: &HostConfig, facts: &Facts<'_>) -> Vec<LinuxNamespace> {
+    let joined = &facts.joined;
+    let mut namespaces = vec![namespace(Kind::Mount, None)];
+    match host.network {
+        NetworkMode::Host => {}
+        NetworkMode::None => namespaces.push(namespace(Kind::Network, None)),
+        NetworkMode::Container(_) => namespaces.push(namespace(Kind::Network, joined.network)),
+    }
+    for (mode, kind, pid) in [
+        (&host.uts, Kind::Uts, None),
+        (&host.pid, Kind::Pid, joined.pid),
+        (&host.ipc, Kind::Ipc, joined.ipc),
+    ] {
+        match mode {
+            NamespaceMode::Host => {}
+            NamespaceMode::Private => namespaces.push(namespace(kind, None)),
+            NamespaceMode::Container(_) => namespaces.push(namespace(kind, pid)),
+        }
+    }
+    let private = match host.cgroupns {
+        Some(mode) => mode == CgroupMode::Private,
+        None => facts.host.cgroup_v2 && !host.privileged,
+    };
+    if private {
+        namespaces.push(namespace(Kind::Cgroup, None));
+    }
+    namespaces
+}
+
+fn namespace(kind: Kind, of: Option<i32>) -> LinuxNamespace {
+    let file = match kind {
+        Kind::Network => "net",
+        Kind::Ipc => "ipc",
+        Kind::Pid => "pid",
+        Kind::Uts => "uts",
+        Kind::Cgroup => "cgroup",
+        Kind::User => "user",
+        Kind::Time => "time",
+        Kind::Mount => "mnt",
+    };
+    let mut namespace = LinuxNamespace::default();
+    namespace.set_typ(kind).set_path(of.map(|pid| format!("/proc/{pid}/ns/{file}").into()));
+    namespace
+}
+
+/// A mount that shall be shared can be so only below a root that is.
+fn propagation(host: &HostConfig) -> Option<String> {
+    let any = |kinds: [Propagation; 2]| {
+        host.mounts.iter().any(|mount| kinds.contains(&mount.propagation))
+    };
+    if any([Propagation::Shared, Propagation::Rshared]) {
+        Some("rshared".to_owned())
+    } else if any([Propagation::Slave, Propagation::Rslave]) {
+        Some("rslave".to_owned())
+    } else {
+        None
+    }
+}
+
+fn filter(
+    host: &HostConfig,
+    security: &Security,
+    facts: &Facts<'_>,
+) -> Result<Option<LinuxSeccomp>, SpecError> {
+    let machine = &facts.host.architecture;
+    let architecture =
+        || seccomp::architecture(machine).ok_or_else(|| SpecError::Architecture(machine.clone()));
+    let capabilities = || process::capabilities(host, facts.host, host.privileged);
+    match &security.seccomp {
+        _ if !facts.host.seccomp => Ok(None),
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default if host.privileged => Ok(None),
+        Seccomp::Default => Ok(Some(seccomp::default_profile(&capabilities()?, architecture()?))),
+        Seccomp::Profile(json) => {
+            let kernel = version(&facts.host.kernel);
+            let json = json.as_bytes();
+            let profile = seccomp::parse_profile(json, &capabilities()?, architecture()?, kernel)?;
+            Ok(Some(profile))
+        }
+    }
+}
+
+/// The first two numbers of `uname -r`.
+pub(super) fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(str::parse);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next())
+}

@@ -1,0 +1,439 @@
+//! Tests.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use oci_spec::runtime::Spec;
+use serde_json::{Value, json};
+
+use super::{Defaults, Device, Facts, Joined, build, config_json, exec_process};
+use crate::{
+    container::{
+        CgroupMode, Config, Container, ExecConfig, HostConfig, Mount, MountKind, NamespaceMode,
+        NetworkMode, Propagation, Source, State, Tmpfs, Ulimit, capability,
+    },
+    id::{ContainerId, Name},
+    ports::{DeviceNode, HostFacts},
+    user::ResolvedUser,
+};
+
+fn host_facts() -> HostFacts {
+    HostFacts {
+        kernel: "6.18.3-amd64".to_owned(),
+        architecture: "amd64".to_owned(),
+        cpus: 2,
+        capabilities: capability::NAMES.map(str::to_owned).to_vec(),
+        seccomp: true,
+        can_raise_limits: true,
+        swap_accounting: true,
+        ..HostFacts::default()
+    }
+}
+
+fn defaults() -> Defaults {
+    Defaults { cgroup_parent: "/isulad".to_owned(), umask: 0o022, ..Defaults::default() }
+}
+
+fn container(change: impl FnOnce(&mut Config, &mut HostConfig)) -> Container {
+    let id = ContainerId::from_random([0xab; 32]);
+    let mut config =
+        Config { hostname: id.short().to_owned(), cmd: vec!["sh".to_owned()], ..Config::default() };
+    let mut host = HostConfig::default();
+    change(&mut config, &mut host);
+    Container {
+        name: Name::from(&id),
+        id,
+        created: Timestamp::UNIX_EPOCH,
+        source: Source::Directory("/rootfs".to_owned()),
+        config,
+        host,
+        state: State::Created,
+        restarts: 0,
+        started: None,
+        stopped_by_user: false,
+    }
+}
+
+fn facts<'a>(host: &'a HostFacts, defaults: &'a Defaults) -> Facts<'a> {
+    Facts {
+        host,
+        defaults,
+        directory: PathBuf::from("/data/c"),
+        rootfs: PathBuf::from("rootfs"),
+        user: ResolvedUser { home: "/root".to_owned(), ..ResolvedUser::default() },
+        joined: Joined::default(),
+        sources: Vec::new(),
+        devices: Vec::new(),
+    }
+}
+
+fn spec(change: impl FnOnce(&mut Config, &mut HostConfig)) -> Value {
+    let (host, defaults) = (host_facts(), defaults());
+    let mut facts = facts(&host, &defaults);
+    let container = container(change);
+    facts.sources = container.host.mounts.iter().map(|m| format!("/src{}", m.target)).collect();
+    to_value(&build(&container, &facts).unwrap())
+}
+
+fn to_value(spec: &Spec) -> Value {
+    serde_json::from_slice(&config_json(spec)).unwrap()
+}
+
+fn at<'a>(spec: &'a Value, pointer: &str) -> &'a Value {
+    spec.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+/// Destination, type and options of each mount, in their order.
+fn mounts(spec: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let list = at(spec, "/mounts").as_array().unwrap();
+    list.iter()
+        .map(|mount| {
+            let options: Vec<String> =
+                mount["options"].as_array().unwrap().iter().map(text).collect();
+            format!(
+                "{} {} {}",
+                text(&mount["destination"]),
+                text(&mount["type"]),
+                options.join(",")
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_container_that_asks_for_nothing_gets_dockers_defaults() {
+    let spec = spec(|_, _| {});
+    assert_eq!(at(&spec, "/ociVersion"), "1.1.0");
+    assert_eq!(at(&spec, "/hostname"), "abababababab");
+    assert_eq!(at(&spec, "/root"), &json!({"path": "rootfs", "readonly": false}));
+    assert_eq!(at(&spec, "/process/args"), &json!(["sh"]));
+    assert_eq!(at(&spec, "/process/cwd"), "/");
+    assert_eq!(
+        at(&spec, "/process/env"),
+        &json!([
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOSTNAME=abababababab",
+            "HOME=/root"
+        ])
+    );
+    let bounding = at(&spec, "/process/capabilities/bounding");
+    assert_eq!(bounding.as_array().unwrap().len(), 14);
+    assert_eq!(at(&spec, "/process/capabilities/permitted"), bounding);
+    assert_eq!(at(&spec, "/process/capabilities/inheritable"), &Value::Null);
+    assert_eq!(at(&spec, "/process/capabilities/ambient"), &Value::Null);
+    assert_eq!(at(&spec, "/process/noNewPrivileges"), false);
+    assert_eq!(at(&spec, "/process/user/umask"), 0o022);
+    assert_eq!(
+        mounts(&spec),
+        [
+            "/dev tmpfs nosuid,strictatime,mode=755,size=65536k",
+            "/dev/mqueue mqueue nosuid,noexec,nodev",
+            "/proc proc nosuid,noexec,nodev",
+            "/dev/pts devpts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
+            "/sys sysfs nosuid,noexec,nodev,ro",
+            "/sys/fs/cgroup cgroup nosuid,noexec,nodev,relatime,ro",
+            "/dev/shm tmpfs nosuid,noexec,nodev,mode=1777,size=65536k",
+            "/etc/resolv.conf bind rbind,rprivate,rw",
+            "/etc/hostname bind rbind,rprivate,rw",
+            "/etc/hosts bind rbind,rprivate,rw",
+        ]
+    );
+    let kinds: Vec<&Value> =
+        at(&spec, "/linux/namespaces").as_array().unwrap().iter().map(|ns| &ns["type"]).collect();
+    assert_eq!(kinds, ["mount", "network", "uts", "pid", "ipc"]);
+    assert_eq!(at(&spec, "/linux/cgroupsPath"), &json!(format!("/isulad/{}", "ab".repeat(32))));
+    let masked = at(&spec, "/linux/maskedPaths").as_array().unwrap();
+    assert!(masked.contains(&json!("/proc/kcore")) && masked.contains(&json!("/sys/firmware")));
+    assert_eq!(at(&spec, "/linux/readonlyPaths/3"), "/proc/sys");
+    assert_eq!(at(&spec, "/linux/seccomp/defaultAction"), "SCMP_ACT_ERRNO");
+    let rules = at(&spec, "/linux/resources/devices").as_array().unwrap();
+    assert_eq!(rules[0]["allow"], false);
+    assert_eq!(rules.len(), 12);
+    assert_eq!(at(&spec, "/linux/resources/memory"), &Value::Null);
+    assert_eq!(at(&spec, "/linux/devices"), &Value::Null);
+}
+
+#[test]
+fn the_same_spec_gives_the_same_bytes_in_the_seeds_order() {
+    let (host, defaults) = (host_facts(), defaults());
+    let make = || {
+        let container = container(|_, host| {
+            host.sysctls = (0..9).map(|n| (format!("net.x{n}"), n.to_string())).collect();
+        });
+        config_json(&build(&container, &facts(&host, &defaults)).unwrap())
+    };
+    let first = make();
+    assert!((0..5).all(|_| make() == first));
+    let text = String::from_utf8(first).unwrap();
+    let start = "{\n    \"ociVersion\": \"1.1.0\",\n    \"hooks\": {},\n    \"hostname\": \
+        \"abababababab\",\n    \"mounts\": [\n        {\n            \"source\": \"tmpfs\",\n\
+        \x20           \"destination\": \"/dev\",\n            \"options\": [";
+    assert!(text.starts_with(start), "{text:.300}");
+    assert!(text.ends_with("}\n"));
+}
+
+#[test]
+fn a_privileged_container_has_everything() {
+    let (host, defaults) = (host_facts(), defaults());
+    let container = container(|_, host| host.privileged = true);
+    let mut facts = facts(&host, &defaults);
+    let node = |path: &str| DeviceNode {
+        path: path.to_owned(),
+        kind: 'c',
+        major: 10,
+        minor: 229,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+    };
+    facts.devices = ["/dev/fuse", "/dev/null", "/dev/pts/3", "/dev/ptmx"]
+        .map(|path| Device { node: node(path), path: path.to_owned(), access: "rwm".to_owned() })
+        .to_vec();
+    let spec = to_value(&build(&container, &facts).unwrap());
+    let all = at(&spec, "/process/capabilities/effective").as_array().unwrap();
+    assert_eq!(all.len(), capability::NAMES.len());
+    for pointer in ["/linux/maskedPaths", "/linux/readonlyPaths", "/linux/seccomp"] {
+        assert_eq!(at(&spec, pointer), &Value::Null, "{pointer}");
+    }
+    assert!(mounts(&spec).contains(&"/sys sysfs nosuid,noexec,nodev,rw".to_owned()));
+    assert_eq!(
+        at(&spec, "/linux/resources/devices"),
+        &json!([{"allow": true, "type": "a", "access": "rwm"}])
+    );
+    let devices = at(&spec, "/linux/devices").as_array().unwrap();
+    assert_eq!(devices.len(), 1);
+    assert_eq!(devices[0]["path"], "/dev/fuse");
+}
+
+#[test]
+fn the_daemon_gives_no_capability_that_it_lacks() {
+    let mut host = host_facts();
+    host.capabilities.retain(|name| name != "CAP_MKNOD" && name != "CAP_SYS_ADMIN");
+    let defaults = defaults();
+    let container = container(|_, host| host.cap_add = vec!["SYS_ADMIN".to_owned()]);
+    let spec = to_value(&build(&container, &facts(&host, &defaults)).unwrap());
+    assert_eq!(at(&spec, "/process/capabilities/bounding").as_array().unwrap().len(), 13);
+}
+
+#[test]
+fn namespaces_are_made_shared_or_joined() {
+    let (host, defaults) = (host_facts(), defaults());
+    let other = ContainerId::from_random([1; 32]);
+    let container = container(|_, host| {
+        host.network = NetworkMode::Container(other.clone());
+        host.pid = NamespaceMode::Container(other.clone());
+        host.ipc = NamespaceMode::Host;
+        host.uts = NamespaceMode::Host;
+        host.cgroupns = Some(CgroupMode::Private);
+    });
+    let mut facts = facts(&host, &defaults);
+    facts.joined = Joined { network: Some(7), ipc: None, pid: Some(8) };
+    let spec = to_value(&build(&container, &facts).unwrap());
+    assert_eq!(
+        at(&spec, "/linux/namespaces"),
+        &json!([
+            {"type": "mount"},
+            {"type": "network", "path": "/proc/7/ns/net"},
+            {"type": "pid", "path": "/proc/8/ns/pid"},
+            {"type": "cgroup"},
+        ])
+    );
+    assert_eq!(at(&spec, "/hostname"), &Value::Null);
+    let mounts = mounts(&spec);
+    assert!(mounts.contains(&"/dev/shm bind rbind".to_owned()));
+    assert!(mounts.contains(&"/dev/mqueue bind rbind".to_owned()));
+}
+
+#[test]
+fn limits_become_the_runtimes_numbers() {
+    let spec = spec(|_, host| {
+        let resources = &mut host.resources;
+        resources.memory = Some(64 << 20);
+        resources.nano_cpus = Some(1_500_000_000);
+        resources.cpuset_cpus = Some("0-1".to_owned());
+        resources.pids_limit = Some(100);
+        resources.blkio_weight = Some(500);
+        resources.hugetlb = [("2MB".to_owned(), 4 << 20)].into();
+        host.ulimits = vec![Ulimit { name: "nofile".to_owned(), soft: 1, hard: u64::MAX }];
+        host.oom_score_adj = Some(-5);
+        host.device_cgroup_rules = vec!["b 8:* r".to_owned()];
+    });
+    assert_eq!(
+        at(&spec, "/linux/resources/memory"),
+        &json!({"limit": 64 << 20, "swap": 128 << 20})
+    );
+    assert_eq!(
+        at(&spec, "/linux/resources/cpu"),
+        &json!({"quota": 150_000, "period": 100_000, "cpus": "0-1"})
+    );
+    assert_eq!(at(&spec, "/linux/resources/pids/limit"), 100);
+    assert_eq!(at(&spec, "/linux/resources/blockIO/weight"), 500);
+    assert_eq!(at(&spec, "/linux/resources/hugepageLimits/0/limit"), 4 << 20);
+    assert_eq!(at(&spec, "/process/oomScoreAdj"), -5);
+    assert_eq!(
+        at(&spec, "/process/rlimits"),
+        &json!([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": u64::MAX}])
+    );
+    assert_eq!(
+        at(&spec, "/linux/resources/devices/12"),
+        &json!({"allow": true, "type": "b", "major": 8, "access": "r"})
+    );
+}
+
+#[test]
+fn an_out_of_memory_score_below_the_daemons_own_is_raised_to_it() {
+    let defaults = defaults();
+    let host = HostFacts { oom_score_adj: 100, can_raise_limits: false, ..host_facts() };
+    for (wanted, given) in [(None, 100), (Some(-500), 100), (Some(500), 500)] {
+        let container = container(|_, host| host.oom_score_adj = wanted);
+        let spec = to_value(&build(&container, &facts(&host, &defaults)).unwrap());
+        assert_eq!(at(&spec, "/process/oomScoreAdj"), given);
+    }
+}
+
+#[test]
+fn the_daemons_ulimits_hold_unless_the_container_has_its_own() {
+    let host = host_facts();
+    let ulimit = |name: &str, value| Ulimit { name: name.to_owned(), soft: value, hard: value };
+    let defaults = Defaults { ulimits: vec![ulimit("nofile", 1), ulimit("core", 0)], ..defaults() };
+    let container = container(|_, host| host.ulimits = vec![ulimit("nofile", 9)]);
+    let spec = to_value(&build(&container, &facts(&host, &defaults)).unwrap());
+    assert_eq!(
+        at(&spec, "/process/rlimits"),
+        &json!([
+            {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+            {"type": "RLIMIT_NOFILE", "soft": 9, "hard": 9},
+        ])
+    );
+}
+
+fn user_mount(target: &str, change: impl FnOnce(&mut Mount)) -> Mount {
+    let mut mount = Mount {
+        kind: MountKind::Bind { source: "/x".to_owned(), create: true },
+        target: target.to_owned(),
+        readonly: false,
+        recursive: true,
+        propagation: Propagation::Rprivate,
+        no_copy: false,
+    };
+    change(&mut mount);
+    mount
+}
+
+#[test]
+fn the_users_mounts_come_last_by_depth_and_replace_the_engines() {
+    let tmpfs = |target: &str, options: &str| Tmpfs {
+        target: target.to_owned(),
+        options: options.to_owned(),
+    };
+    let spec = spec(|_, host| {
+        host.mounts = vec![
+            user_mount("/a/b", |mount| mount.readonly = true),
+            user_mount("/a", |mount| (mount.readonly, mount.recursive) = (true, false)),
+            user_mount("/etc/hosts", |mount| mount.propagation = Propagation::Rslave),
+        ];
+        host.tmpfs = vec![tmpfs("/dev/shm", "exec,size=1m"), tmpfs("/run", "")];
+        host.readonly_rootfs = true;
+    });
+    let all = mounts(&spec);
+    assert_eq!(
+        all[6..],
+        [
+            "/etc/resolv.conf bind rbind,rprivate,ro",
+            "/etc/hostname bind rbind,rprivate,ro",
+            "/run tmpfs nosuid,nodev,noexec",
+            "/a bind bind,rprivate,ro",
+            "/dev/shm tmpfs nosuid,nodev,exec,size=1m",
+            "/a/b bind rbind,rprivate,ro,rro",
+            "/etc/hosts bind rbind,rslave,rw",
+        ]
+    );
+    assert_eq!(at(&spec, "/mounts/9/source"), "/src/a");
+    assert_eq!(at(&spec, "/linux/rootfsPropagation"), "rslave");
+    assert_eq!(at(&spec, "/root/readonly"), true);
+}
+
+#[test]
+fn a_mount_over_dev_takes_everything_below_it_away() {
+    let spec = spec(|_, host| host.mounts = vec![user_mount("/dev", |_| {})]);
+    assert!(
+        mounts(&spec)
+            .iter()
+            .filter(|mount| mount.starts_with("/dev"))
+            .eq(["/dev bind rbind,rprivate,rw"])
+    );
+}
+
+#[test]
+fn security_options_reach_the_spec() {
+    let options = |texts: &[&str]| {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        spec(move |_, host| host.security_opt = texts)
+    };
+    let spec = options(&[
+        "no-new-privileges",
+        "apparmor=mine",
+        "systempaths=unconfined",
+        "seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[]}",
+        "writable-cgroups=true",
+    ]);
+    assert_eq!(at(&spec, "/process/noNewPrivileges"), true);
+    assert_eq!(at(&spec, "/process/apparmorProfile"), "mine");
+    assert_eq!(at(&spec, "/linux/maskedPaths"), &Value::Null);
+    assert_eq!(at(&spec, "/linux/seccomp/defaultAction"), "SCMP_ACT_ALLOW");
+    assert!(
+        mounts(&spec)
+            .iter()
+            .any(|mount| mount.starts_with("/sys/fs/cgroup") && mount.ends_with("rw"))
+    );
+    let spec = options(&["seccomp=unconfined"]);
+    assert_eq!(at(&spec, "/linux/seccomp"), &Value::Null);
+
+    let (host, defaults) = (host_facts(), defaults());
+    let broken = container(|_, host| host.security_opt = vec!["seccomp={}".to_owned()]);
+    assert!(build(&broken, &facts(&host, &defaults)).is_err());
+}
+
+#[test]
+fn variables_have_defaults_under_the_containers_and_the_execs() {
+    let (host, defaults) = (host_facts(), defaults());
+    let container = container(|config, _| {
+        config.env = vec!["PATH=/bin".to_owned(), "A=1".to_owned(), "HOSTNAME=mine".to_owned()];
+        config.tty = true;
+        config.working_dir = "/srv".to_owned();
+    });
+    let spec = to_value(&build(&container, &facts(&host, &defaults)).unwrap());
+    assert_eq!(
+        at(&spec, "/process/env"),
+        &json!(["PATH=/bin", "HOSTNAME=mine", "TERM=xterm", "A=1", "HOME=/root"])
+    );
+    assert_eq!(at(&spec, "/process/cwd"), "/srv");
+    assert_eq!(at(&spec, "/process/terminal"), true);
+
+    let exec = ExecConfig {
+        args: vec!["ls".to_owned()],
+        env: vec!["A=2".to_owned(), "HOME=/h".to_owned()],
+        working_dir: Some("/tmp".to_owned()),
+        privileged: true,
+        ..ExecConfig::default()
+    };
+    let user = ResolvedUser { uid: 5, gid: 6, additional_gids: vec![6], home: "/x".to_owned() };
+    let process = exec_process(&container, &exec, &user, (&host, &defaults)).unwrap();
+    let process = serde_json::to_value(process).unwrap();
+    assert_eq!(process["env"], json!(["PATH=/bin", "HOSTNAME=mine", "A=2", "HOME=/h"]));
+    assert_eq!(process["cwd"], "/tmp");
+    assert_eq!(process["user"], json!({"uid": 5, "gid": 6, "umask": 18, "additionalGids": [6]}));
+    assert_eq!(process["capabilities"]["bounding"].as_array().unwrap().len(), 41);
+    assert_eq!(process["terminal"], false);
+}
+
+#[test]
+fn facts_that_change_between_starts_change_the_fingerprint() {
+    let (host, defaults) = (host_facts(), defaults());
+    let first = facts(&host, &defaults);
+    let mut second = first.clone();
+    assert_eq!(first.fingerprint(), second.fingerprint());
+    second.joined.network = Some(9);
+    assert_ne!(first.fingerprint(), second.fingerprint());
+}

@@ -1,0 +1,263 @@
+//! The changes of a record: create, save, refresh, remove.
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use isula_core::{
+    container::Container,
+    error::{ErrorKind, PortError, chain},
+    fault,
+    id::ContainerId,
+    ports::{ContainerFiles, Durability, Result},
+};
+
+use super::{
+    LAG, Lagging, Shared, blocking,
+    commit::outcome,
+    document::{self, Documents},
+    journal::Appended,
+    locked, payload, plain,
+    replay::What,
+};
+
+/// The container a change is about, for its errors.
+fn cannot(action: &'static str, id: &ContainerId) -> impl FnOnce(io::Error) -> PortError {
+    let message = format!("cannot {action} of container {id}");
+    |error| PortError::io(message, error)
+}
+
+fn encode(container: &Container) -> Result<Documents> {
+    document::encode(container).map_err(|error| {
+        let message = format!("cannot write the record of container {}", container.id);
+        PortError::with_source(ErrorKind::Internal, message, error)
+    })
+}
+
+impl Shared {
+    pub(super) async fn create(
+        self: Arc<Self>,
+        container: Container,
+        files: ContainerFiles,
+    ) -> Result<()> {
+        let (id, runtime) = (container.id.clone(), container.host.runtime.clone());
+        let place = self.places.container(&id, &runtime).map_err(cannot("place the files", &id))?;
+        if place.iter().any(|path| path.exists()) {
+            let message = format!("a record of container {id} exists already");
+            return Err(PortError::new(ErrorKind::AlreadyExists, message));
+        }
+        let documents = encode(&container)?;
+        let created = self.create_at(&container, (documents, files), place).await;
+        if created.is_err()
+            && let Err(error) = self.remove(&id, &runtime).await
+        {
+            tracing::warn!(%id, error = %chain(&error), "cannot undo a creation");
+        }
+        fault::point("records.created");
+        created
+    }
+
+    async fn create_at(
+        self: &Arc<Self>,
+        container: &Container,
+        (documents, files): (Documents, ContainerFiles),
+        [directory, preliminary]: [PathBuf; 2],
+    ) -> Result<()> {
+        let id = container.id.clone();
+        let runtime = &container.host.runtime;
+        let change = What::Put(documents.clone());
+        let bytes = payload(&id, runtime, &change).map_err(cannot("encode the record", &id))?;
+        if bytes.len() > self.journal.limit() {
+            let made = blocking(move || {
+                plain::make_new(&preliminary, &documents, &files)?;
+                plain::sync_documents(&preliminary)?;
+                fs::rename(&preliminary, &directory)?;
+                directory.parent().map_or(Ok(()), plain::sync_directory)
+            });
+            made.await?.map_err(cannot("write the files", &id))?;
+            return self.vouch(&id, runtime).await;
+        }
+        let length = bytes.len();
+        let path = preliminary.clone();
+        let new = Arc::new((id.clone(), bytes, documents, files));
+        let work = move |shared: &Self| {
+            let (id, bytes, documents, files) = &*new;
+            let appended = shared.journal.append(id, bytes);
+            if appended.map_err(cannot("journal the record", id))? == Appended::Full {
+                return Ok(None);
+            }
+            // The disk syncs while the files are written.
+            let synced = shared.journal.sync();
+            let made = plain::make_new(&path, documents, files);
+            made.map_err(cannot("write the files", id))?;
+            fault::point("records.files_written");
+            Ok(Some(synced))
+        };
+        let (_changing, synced) = self.attempt(length, work).await?;
+        outcome(synced.await)?;
+        fault::point("records.journalled");
+        let named = blocking(move || fs::rename(preliminary, directory)).await?;
+        named.map_err(cannot("name the directory", &id))
+    }
+
+    pub(super) async fn save(
+        self: &Arc<Self>,
+        container: &Container,
+        durability: Durability,
+    ) -> Result<()> {
+        let (id, runtime) = (container.id.clone(), &container.host.runtime);
+        let place = self.places.container(&id, runtime).map_err(cannot("place the files", &id))?;
+        let [directory, _] = place;
+        let documents = encode(container)?;
+        let change = What::Put(documents);
+        let bytes = payload(&id, runtime, &change).map_err(cannot("encode the record", &id))?;
+        let What::Put(documents) = change else { return Ok(()) };
+        if bytes.len() > self.journal.limit() {
+            return self.save_directly(container, documents, directory).await;
+        }
+        let length = bytes.len();
+        let path = directory.clone();
+        let change = Arc::new((id.clone(), bytes));
+        let work = move |shared: &Self| {
+            let (id, bytes) = &*change;
+            fs::metadata(&path).map_err(cannot("find the directory", id))?;
+            match shared.journal.append(id, bytes).map_err(cannot("journal the record", id))? {
+                Appended::At(number) => Ok(Some(number)),
+                Appended::Full => Ok(None),
+            }
+        };
+        let (changing, number) = self.attempt(length, work).await?;
+        drop(changing);
+        self.lag(id, Lagging { number, directory, documents });
+        if durability == Durability::Synced {
+            self.synced().await?;
+        }
+        fault::point("records.saved");
+        Ok(())
+    }
+
+    /// For a record that is too long for the journal: files first, each durable, then the journal
+    /// is told that they are right.
+    async fn save_directly(
+        self: &Arc<Self>,
+        container: &Container,
+        documents: Documents,
+        directory: PathBuf,
+    ) -> Result<()> {
+        // So that no older content comes after it.
+        self.catch_up().await;
+        let written = blocking(move || plain::write_documents_durably(&directory, &documents));
+        written.await?.map_err(cannot("write the record", &container.id))?;
+        self.vouch(&container.id, &container.host.runtime).await
+    }
+
+    /// Tells the journal that the plain files are right and durable.
+    async fn vouch(self: &Arc<Self>, id: &ContainerId, runtime: &str) -> Result<()> {
+        let bytes = payload(id, runtime, &What::Direct).map_err(cannot("encode the record", id))?;
+        let length = bytes.len();
+        let change = Arc::new((id.clone(), bytes));
+        let work = move |shared: &Self| {
+            let (id, bytes) = &*change;
+            let appended = shared.journal.append(id, bytes);
+            let appended = appended.map_err(cannot("journal the record", id))?;
+            Ok((appended != Appended::Full).then_some(()))
+        };
+        let (changing, ()) = self.attempt(length, work).await?;
+        drop(changing);
+        self.synced().await
+    }
+
+    /// The plain files are to follow soon.
+    fn lag(self: &Arc<Self>, id: ContainerId, lagging: Lagging) {
+        let mut stale = locked(&self.stale);
+        stale.documents.insert(id, lagging);
+        if !stale.scheduled {
+            stale.scheduled = true;
+            let shared = Arc::clone(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(LAG).await;
+                shared.catch_up().await;
+            });
+        }
+    }
+
+    /// Writes the plain files that lag behind the journal, once it is durable.
+    pub(super) async fn catch_up(self: &Arc<Self>) {
+        let _alone = self.catching_up.lock().await;
+        let lagging = {
+            let mut stale = locked(&self.stale);
+            stale.scheduled = false;
+            std::mem::take(&mut stale.documents)
+        };
+        if lagging.is_empty() {
+            return;
+        }
+        if let Err(error) = self.synced().await {
+            // Nothing is lost: settling the journal writes them, or fails for all to see.
+            tracing::warn!(error = %chain(&error), "the plain files lag behind the journal");
+            return;
+        }
+        let shared = Arc::clone(self);
+        let written = blocking(move || {
+            for (id, Lagging { number, directory, documents }) in lagging {
+                let _files = locked(&shared.files);
+                if shared.journal.newest(&id) != Some(number) {
+                    continue;
+                }
+                if let Err(error) = plain::write_documents(&directory, &documents) {
+                    let path = directory.display();
+                    tracing::warn!(%path, %error, "the plain files lag behind the journal");
+                }
+            }
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(error = %chain(&error), "the plain files lag behind the journal");
+        }
+    }
+
+    pub(super) async fn refresh(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        runtime: &str,
+        files: ContainerFiles,
+    ) -> Result<()> {
+        let place = self.places.container(id, runtime).map_err(cannot("place the files", id))?;
+        let [directory, _] = place;
+        let shared = Arc::clone(self);
+        let refreshed = blocking(move || {
+            let _files = locked(&shared.files);
+            fs::metadata(&directory)?;
+            plain::refresh(&directory, &files)
+        });
+        refreshed.await?.map_err(cannot("refresh the files", id))
+    }
+
+    pub(super) async fn remove(self: &Arc<Self>, id: &ContainerId, runtime: &str) -> Result<()> {
+        let place = self.places.container(id, runtime).map_err(cannot("place the files", id))?;
+        let gone = payload(id, runtime, &What::Gone).map_err(cannot("encode the record", id))?;
+        let length = gone.len();
+        let change = Arc::new((id.clone(), gone, place));
+        let work = move |shared: &Self| {
+            let (id, gone, place) = &*change;
+            if shared.journal.newest(id).is_none() && !place.iter().any(|path| path.exists()) {
+                return Ok(Some(false));
+            }
+            let appended = shared.journal.append(id, gone);
+            if appended.map_err(cannot("journal the removal", id))? == Appended::Full {
+                return Ok(None);
+            }
+            fault::point("records.gone");
+            locked(&shared.stale).documents.remove(id);
+            let _files = locked(&shared.files);
+            let taken = place.iter().try_for_each(|path| shared.trash.take(path).map(drop));
+            taken.map_err(cannot("remove the directory", id))?;
+            Ok(Some(true))
+        };
+        let (changing, existed) = self.attempt(length, work).await?;
+        drop(changing);
+        fault::point("records.removed");
+        if existed {
+            self.synced().await?;
+            self.trash.empty();
+        }
+        Ok(())
+    }
+}

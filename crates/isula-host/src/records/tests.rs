@@ -1,0 +1,596 @@
+//! The records against crashes, damage, a full disk and many callers at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, OpenOptions},
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Instant,
+};
+
+use isula_core::{
+    container::{Container, Exit, State},
+    error::ErrorKind,
+    id::{ContainerId, Name},
+    ports::{ContainerFiles, Durability, Records, Restored},
+};
+use tempfile::TempDir;
+
+use super::{FAULT_POINTS, JournaledRecords, document::tests::full};
+
+/// A directory in memory: syncing costs nothing there.
+fn memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
+fn container(number: u8) -> Container {
+    Container {
+        id: ContainerId::from_random([number; 32]),
+        name: Name::try_from(format!("c{number}")).unwrap(),
+        state: State::Created,
+        ..full()
+    }
+}
+
+fn stopped(container: &Container, code: i32) -> Container {
+    let at = "2021-01-01T00:00:00Z".parse().unwrap();
+    let exit = Exit { code, oom_killed: false, at, error: None };
+    Container { state: State::Stopped(exit), ..container.clone() }
+}
+
+fn files() -> ContainerFiles {
+    ContainerFiles {
+        config_json: b"{}\n".to_vec(),
+        hostname: b"web\n".to_vec(),
+        hosts: b"127.0.0.1 localhost\n".to_vec(),
+        resolv_conf: b"nameserver 192.0.2.1\n".to_vec(),
+        oci_hooks: b"null\n".to_vec(),
+        seccomp: b"null\n".to_vec(),
+    }
+}
+
+type Known = BTreeMap<ContainerId, Container>;
+
+fn known(containers: impl IntoIterator<Item = Container>) -> Known {
+    containers.into_iter().map(|container| (container.id.clone(), container)).collect()
+}
+
+async fn load(root: &Path) -> (Known, Restored) {
+    load_sized(root, super::HALF).await
+}
+
+async fn load_sized(root: &Path, half: usize) -> (Known, Restored) {
+    let records = JournaledRecords::open_sized(root, half).unwrap();
+    let mut restored = records.load().await.unwrap();
+    (known(std::mem::take(&mut restored.containers)), restored)
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn a_created_container_has_all_its_files_with_their_modes() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let web = container(1);
+    records.create(&web, &files()).await.unwrap();
+    let directory = root.path().join("engines/lcr").join(web.id.as_str());
+    assert_eq!(records.directory(&web.id, "lcr"), directory);
+    assert_eq!(mode(&directory), 0o750);
+    let found: BTreeMap<String, u32> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), mode(&entry.path())))
+        .collect();
+    let wanted = [
+        ("config.json", 0o640),
+        ("config.v2.json", 0o640),
+        ("console.log", 0o640),
+        ("hostconfig.json", 0o640),
+        ("hostname", 0o644),
+        ("hosts", 0o644),
+        ("mounts", 0o700),
+        ("ocihooks.json", 0o640),
+        ("resolv.conf", 0o644),
+        ("seccomp", 0o640),
+    ];
+    assert_eq!(found, wanted.map(|(name, mode)| (name.to_owned(), mode)).into());
+    assert_eq!(fs::read(directory.join("hosts")).unwrap(), files().hosts);
+    assert_eq!(fs::read(directory.join("console.log")).unwrap(), b"");
+    drop(records);
+    assert_eq!(load(root.path()).await.0, known([web]));
+}
+
+#[tokio::test]
+async fn an_id_is_taken_only_once() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    records.create(&container(1), &files()).await.unwrap();
+    let again = records.create(&container(1), &files()).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(load(root.path()).await.0, known([container(1)]));
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_no_name_is_refused() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let mut bad = container(1);
+    bad.host.runtime = "../../x".to_owned();
+    let refused = records.create(&bad, &files()).await.unwrap_err();
+    assert!(isula_core::error::chain(&refused).contains("invalid name"), "{refused}");
+    assert!(records.remove(&bad.id, "../x").await.is_err());
+}
+
+#[tokio::test]
+async fn a_save_reaches_the_plain_files_and_a_container_that_is_gone_can_not_be_saved() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let web = container(1);
+    let missing = records.save(&web, Durability::Synced).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    records.create(&web, &files()).await.unwrap();
+    let ended = stopped(&web, 37);
+    records.save(&ended, Durability::Written).await.unwrap();
+    records.shared.catch_up().await;
+    let path = records.directory(&web.id, "lcr").join("config.v2.json");
+    assert!(fs::read_to_string(&path).unwrap().contains("\"ExitCode\": 37"));
+    assert_eq!(mode(&path), 0o640);
+    records.remove(&web.id, "lcr").await.unwrap();
+    records.remove(&web.id, "lcr").await.unwrap();
+    assert_eq!(records.save(&ended, Durability::Synced).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(load(root.path()).await.0, known([]));
+}
+
+#[tokio::test]
+async fn refreshing_replaces_what_differs_and_keeps_the_rest() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let web = container(1);
+    records.create(&web, &files()).await.unwrap();
+    let directory = records.directory(&web.id, "lcr");
+    fs::write(directory.join("console.log"), b"kept").unwrap();
+    fs::remove_file(directory.join("hosts")).unwrap();
+    fs::write(directory.join("config.json"), b"").unwrap();
+    let mut wanted = files();
+    wanted.hostname = b"other\n".to_vec();
+    records.refresh(&web.id, "lcr", &wanted).await.unwrap();
+    for (name, bytes) in [
+        ("console.log", &b"kept"[..]),
+        ("hosts", &wanted.hosts),
+        ("config.json", &wanted.config_json),
+        ("hostname", &wanted.hostname),
+    ] {
+        assert_eq!(fs::read(directory.join(name)).unwrap(), bytes, "{name}");
+    }
+    assert_eq!(mode(&directory.join("hosts")), 0o644);
+    assert!(records.refresh(&container(2).id, "lcr", &wanted).await.is_err());
+}
+
+/// Power is cut at every byte that the journal ever wrote, and nothing else reached the disk.
+#[tokio::test]
+async fn with_the_journal_cut_at_any_byte_exactly_the_whole_records_count() {
+    const HALF: usize = 16 << 10;
+    let root = memory();
+    let records = JournaledRecords::open_sized(root.path(), HALF).unwrap();
+    let (one, two) = (container(1), container(2));
+    let end = |records: &JournaledRecords| records.shared.journal.used();
+    let mut steps = vec![(end(&records), known([]))];
+    records.create(&one, &files()).await.unwrap();
+    steps.push((end(&records), known([one.clone()])));
+    records.save(&stopped(&one, 1), Durability::Synced).await.unwrap();
+    steps.push((end(&records), known([stopped(&one, 1)])));
+    records.create(&two, &files()).await.unwrap();
+    steps.push((end(&records), known([stopped(&one, 1), two.clone()])));
+    records.remove(&one.id, "lcr").await.unwrap();
+    steps.push((end(&records), known([two.clone()])));
+    let journal = fs::read(root.path().join("journal")).unwrap();
+    let (first, last) = (HALF, HALF + end(&records));
+    // The first opening of an empty journal uses the second half.
+    assert!(journal[..first].iter().all(|byte| *byte == 0));
+
+    for cut in first..=last {
+        let crashed = memory();
+        let mut left = journal.clone();
+        left[cut..].fill(0);
+        fs::write(crashed.path().join("journal"), left).unwrap();
+        let wanted = steps.iter().rev().find(|(end, _)| first + end <= cut).unwrap();
+        let (found, restored) = load_sized(crashed.path(), HALF).await;
+        assert_eq!(found.keys().collect::<Vec<_>>(), wanted.1.keys().collect::<Vec<_>>(), "{cut}");
+        assert!(found == wanted.1, "cut at {cut}");
+        assert_eq!(restored.quarantined, []);
+    }
+}
+
+/// The daemon is killed at each step; what it had acknowledged must be there afterwards.
+#[test]
+fn a_daemon_killed_at_any_step_loses_nothing_that_it_acknowledged() {
+    for point in FAULT_POINTS {
+        let root = memory();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "records::tests::victim", "--ignored", "--nocapture"])
+            .env("ISULAD_FAULT", point)
+            .env("VICTIM_ROOT", root.path())
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!child.status.success(), "{point} was not reached");
+        let output = String::from_utf8(child.stdout).unwrap();
+        let acknowledged: Vec<&str> =
+            output.lines().filter_map(|line| line.split("done ").nth(1)).collect();
+        check(point, root.path(), &acknowledged);
+    }
+}
+
+fn check(point: &str, root: &Path, acknowledged: &[&str]) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (found, restored) = runtime.block_on(load_sized(root, VICTIM_HALF));
+    assert_eq!(restored.quarantined, [], "{point}");
+    let done = |step: &str| acknowledged.contains(&step);
+    let one = found.get(&container(1).id);
+    if done("remove") {
+        assert_eq!(one, None, "{point}");
+    } else if done("stop") {
+        // The removal may have gone through without an answer.
+        assert!(one.is_none_or(|one| *one == stopped(&container(1), 5)), "{point}");
+        assert!(one.is_some() || point.starts_with("records.gone") || point.starts_with("records.removed"));
+    } else if done("create") {
+        assert!(one.is_some(), "{point}");
+    }
+    assert!(!done("other") || found.contains_key(&container(2).id), "{point}");
+    let names: BTreeSet<_> = fs::read_dir(root.join("engines/lcr"))
+        .map(|entries| entries.map(|entry| entry.unwrap().file_name()).collect())
+        .unwrap_or_default();
+    assert_eq!(names.len(), found.len(), "{point}: {names:?}");
+}
+
+const VICTIM_HALF: usize = 64 << 10;
+
+/// Not a test: what [`a_daemon_killed_at_any_step_loses_nothing_that_it_acknowledged`] kills.
+#[test]
+#[ignore = "runs as a child of another test"]
+fn victim() {
+    let Some(root) = std::env::var_os("VICTIM_ROOT") else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let records = JournaledRecords::open_sized(Path::new(&root), VICTIM_HALF).unwrap();
+        records.create(&container(1), &files()).await.unwrap();
+        println!("done create");
+        records.save(&stopped(&container(1), 5), Durability::Synced).await.unwrap();
+        println!("done stop");
+        records.remove(&container(1).id, "lcr").await.unwrap();
+        println!("done remove");
+        records.create(&container(2), &files()).await.unwrap();
+        println!("done other");
+        records.close().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_halves_of_the_journal_take_turns_for_ever() {
+    const HALF: usize = 24 << 10;
+    let root = memory();
+    let records = JournaledRecords::open_sized(root.path(), HALF).unwrap();
+    let keepers: Vec<_> = (100..104).map(container).collect();
+    for keeper in &keepers {
+        records.create(keeper, &files()).await.unwrap();
+    }
+    let workers: Vec<_> = (0..8)
+        .map(|worker| {
+            let records = records.clone();
+            tokio::spawn(async move {
+                for round in 0..20 {
+                    let mine = container(worker);
+                    records.create(&mine, &files()).await.unwrap();
+                    records.save(&stopped(&mine, round), Durability::Written).await.unwrap();
+                    records.save(&stopped(&mine, -round), Durability::Synced).await.unwrap();
+                    if round < 19 {
+                        records.remove(&mine.id, "lcr").await.unwrap();
+                    }
+                }
+                stopped(&container(worker), -19)
+            })
+        })
+        .collect();
+    let mut wanted = known(keepers);
+    for worker in workers {
+        let last = worker.await.unwrap();
+        wanted.insert(last.id.clone(), last);
+    }
+    drop(records);
+    let (found, restored) = load_sized(root.path(), HALF).await;
+    assert_eq!(restored.quarantined, []);
+    assert!(found == wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_wait_together_share_a_sync() {
+    let root = tempfile::tempdir().unwrap();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let tasks: Vec<_> = (0..100)
+        .map(|number| {
+            let records = records.clone();
+            tokio::spawn(async move { records.create(&container(number), &files()).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let syncs = records.shared.journal.syncs();
+    assert!(syncs < 100, "{syncs} syncs for 100 containers");
+    drop(records);
+    assert_eq!(load(root.path()).await.0.len(), 100);
+}
+
+#[tokio::test]
+async fn a_record_too_long_for_the_journal_is_as_durable() {
+    const HALF: usize = 16 << 10;
+    let root = memory();
+    let records = JournaledRecords::open_sized(root.path(), HALF).unwrap();
+    let mut long = container(1);
+    records.create(&container(2), &files()).await.unwrap();
+    long.config.labels.insert("long".to_owned(), "x".repeat(HALF));
+    records.create(&long, &files()).await.unwrap();
+    let ended = stopped(&long, 3);
+    records.save(&ended, Durability::Synced).await.unwrap();
+    drop(records);
+    assert_eq!(load_sized(root.path(), HALF).await.0, known([ended.clone(), container(2)]));
+
+    // A record that grows beyond the limit: what the journal has of it is older than the files.
+    let records = JournaledRecords::open_sized(root.path(), HALF).unwrap();
+    let mut grown = container(2);
+    records.save(&stopped(&grown, 1), Durability::Synced).await.unwrap();
+    grown.config.labels.insert("long".to_owned(), "x".repeat(HALF));
+    records.save(&grown, Durability::Synced).await.unwrap();
+    records.close().await;
+    drop(records);
+    assert_eq!(load_sized(root.path(), HALF).await.0, known([ended, grown]));
+}
+
+#[tokio::test]
+async fn each_kind_of_damage_is_moved_aside_and_the_rest_is_served() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage, &str); 8] = [
+        ("empty", |path| fs::write(path.join("config.v2.json"), b"").unwrap(), "config.v2.json"),
+        ("garbage", |path| fs::write(path.join("hostconfig.json"), [0xff; 99]).unwrap(), "hostconfig.json"),
+        ("missing", |path| fs::remove_file(path.join("hostconfig.json")).unwrap(), "hostconfig.json"),
+        ("directory", |path| {
+            fs::remove_file(path.join("config.v2.json")).unwrap();
+            fs::create_dir(path.join("config.v2.json")).unwrap();
+        }, "config.v2.json"),
+        ("no files", |path| {
+            fs::remove_dir_all(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }, "config.v2.json"),
+        ("another's", |path| {
+            let file = path.join("config.v2.json");
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(file, text.replace(&"01".repeat(32), &"02".repeat(32))).unwrap();
+        }, "is about 0202"),
+        ("another runtime", |path| {
+            let file = path.join("hostconfig.json");
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(file, text.replace("\"lcr\"", "\"runc\"")).unwrap();
+        }, "names the runtime \"runc\""),
+        ("truncated", |path| {
+            let file = path.join("config.v2.json");
+            let bytes = fs::read(&file).unwrap();
+            fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+        }, "EOF"),
+    ];
+    for (name, damage, part) in damages {
+        let root = memory();
+        let records = JournaledRecords::open(root.path()).unwrap();
+        for number in [1, 3] {
+            records.create(&container(number), &files()).await.unwrap();
+        }
+        records.close().await;
+        let directory = records.directory(&container(1).id, "lcr");
+        drop(records);
+        // Without the journal, which would mend it.
+        fs::remove_file(root.path().join("journal")).unwrap();
+        damage(&directory);
+        let (found, restored) = load(root.path()).await;
+        assert_eq!(found, known([container(3)]), "{name}");
+        assert_eq!(restored.quarantined.len(), 1, "{name}");
+        let aside = &restored.quarantined[0];
+        assert!(aside.reason.contains(part), "{name}: {}", aside.reason);
+        assert!(fs::read_to_string(aside.path.join("reason")).unwrap().contains(&aside.reason));
+        assert!(aside.path.starts_with(root.path().join("quarantine")));
+        assert!(!directory.exists());
+        assert_eq!(load(root.path()).await.1.quarantined, []);
+    }
+}
+
+#[tokio::test]
+async fn what_the_journal_knows_mends_damaged_files() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    records.create(&container(1), &files()).await.unwrap();
+    records.save(&stopped(&container(1), 9), Durability::Synced).await.unwrap();
+    let directory = records.directory(&container(1).id, "lcr");
+    drop(records);
+    fs::write(directory.join("config.v2.json"), [0; 4096]).unwrap();
+    fs::remove_file(directory.join("hostconfig.json")).unwrap();
+    let (found, restored) = load(root.path()).await;
+    assert_eq!(found, known([stopped(&container(1), 9)]));
+    assert_eq!(restored.quarantined, []);
+}
+
+#[tokio::test]
+async fn what_was_never_acknowledged_is_gone_without_a_trace() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    records.create(&container(1), &files()).await.unwrap();
+    let runtime = root.path().join("engines/lcr");
+    drop(records);
+    fs::create_dir_all(runtime.join(format!(".new-{}/mounts", container(2).id))).unwrap();
+    fs::write(root.path().join("engines/stray"), b"").unwrap();
+    let (found, restored) = load(root.path()).await;
+    assert_eq!(found, known([container(1)]));
+    assert_eq!(restored.quarantined, []);
+    assert_eq!(fs::read_dir(&runtime).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn garbage_in_the_journal_harms_nothing() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    records.create(&container(1), &files()).await.unwrap();
+    records.close().await;
+    drop(records);
+    let journal = OpenOptions::new().write(true).open(root.path().join("journal")).unwrap();
+    let noise: Vec<u8> = (0..2 * super::HALF).map(|byte| (byte * 31 >> 3) as u8).collect();
+    journal.write_all_at(&noise, 0).unwrap();
+    let (found, restored) = load(root.path()).await;
+    assert_eq!(found, known([container(1)]));
+    assert_eq!(restored.quarantined, []);
+}
+
+/// A small file system of its own; unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn new(size: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(directory.path())
+            .status()
+            .unwrap();
+        assert!(mount.success());
+        Self(directory)
+    }
+
+    fn fill(&self) -> PathBuf {
+        let path = self.0.path().join("filler");
+        let filler = fs::File::create(&path).unwrap();
+        let mut at = 0;
+        while filler.write_all_at(&[1; 4096], at).is_ok() {
+            at += 4096;
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_containers_and_loses_none() {
+    const HALF: usize = 64 << 10;
+    let disk = SmallDisk::new("1m");
+    let root = disk.0.path();
+    let records = JournaledRecords::open_sized(root, HALF).unwrap();
+    records.create(&container(1), &files()).await.unwrap();
+    records.create(&container(3), &files()).await.unwrap();
+    let filler = disk.fill();
+
+    let refused = records.create(&container(2), &files()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ResourceExhausted, "{refused}");
+    assert_eq!(fs::read_dir(root.join("engines/lcr")).unwrap().count(), 2);
+    // What happens to the others is recorded all the same, also past the end of a half.
+    for code in 0..100 {
+        records.save(&stopped(&container(1), code), Durability::Synced).await.unwrap();
+    }
+    records.remove(&container(3).id, "lcr").await.unwrap();
+    drop(records);
+    let (found, restored) = load_sized(root, HALF).await;
+    assert_eq!(found, known([stopped(&container(1), 99)]));
+    assert_eq!(restored.quarantined, []);
+
+    fs::remove_file(filler).unwrap();
+    let records = JournaledRecords::open_sized(root, HALF).unwrap();
+    records.create(&container(2), &files()).await.unwrap();
+    records.close().await;
+    drop(records);
+    fs::remove_file(root.join("journal")).unwrap();
+    let wanted = known([stopped(&container(1), 99), container(2)]);
+    assert_eq!(load_sized(root, HALF).await.0, wanted);
+}
+
+/// `cargo test --release -p isula-host -- --ignored --nocapture measure`: the figures of
+/// `docs/adr/0001-state-journal.md`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures"]
+async fn measure() {
+    let root = tempfile::tempdir_in(std::env::var("MEASURE_IN").unwrap_or("/var/tmp".into())).unwrap();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let ids: Arc<Vec<ContainerId>> = Arc::new(
+        (0..10_000_u32)
+            .map(|number| {
+                let mut bytes = [0; 32];
+                bytes[..4].copy_from_slice(&number.to_be_bytes());
+                ContainerId::from_random(bytes)
+            })
+            .collect(),
+    );
+    let with = |id: &ContainerId| Container { id: id.clone(), ..stopped(&container(1), 0) };
+    let mut large = files();
+    large.config_json = vec![b'x'; 24_000];
+    large.seccomp = vec![b'x'; 10_000];
+    let one_by_one = 1000;
+    let began = Instant::now();
+    for id in &ids[..one_by_one] {
+        records.create(&with(id), &large).await.unwrap();
+    }
+    println!("create: {:?}", began.elapsed() / one_by_one as u32);
+    let began = Instant::now();
+    for id in &ids[..one_by_one] {
+        records.save(&with(id), Durability::Synced).await.unwrap();
+    }
+    println!("save synced: {:?}", began.elapsed() / one_by_one as u32);
+    let began = Instant::now();
+    for id in &ids[..one_by_one] {
+        records.save(&with(id), Durability::Written).await.unwrap();
+    }
+    println!("save written: {:?}", began.elapsed() / one_by_one as u32);
+    let began = Instant::now();
+    for batch in ids[one_by_one..].chunks(100) {
+        let tasks: Vec<_> = batch
+            .iter()
+            .map(|id| {
+                let (records, container, large) = (records.clone(), with(id), large.clone());
+                tokio::spawn(async move { records.create(&container, &large).await.unwrap() })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+    let count = (ids.len() - one_by_one) as u32;
+    println!("create, 100 at once: {:?} each", began.elapsed() / count);
+    println!("syncs in all: {}", records.shared.journal.syncs());
+    let began = Instant::now();
+    records.close().await;
+    println!("close: {:?}", began.elapsed());
+    drop(records);
+    let began = Instant::now();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    println!("open: {:?}", began.elapsed());
+    let began = Instant::now();
+    assert_eq!(records.load().await.unwrap().containers.len(), ids.len());
+    println!("load 10,000: {:?}", began.elapsed());
+    measure_plain(root.path());
+}
+
+/// The way without a journal: each file written to a temporary name, synced, renamed.
+fn measure_plain(root: &Path) {
+    let documents = super::document::encode(&container(1)).unwrap();
+    let began = Instant::now();
+    for number in 0..300 {
+        let directory = root.join(format!("plain-{number}"));
+        fs::create_dir(&directory).unwrap();
+        isula_sys::files::write_atomic(&directory.join("config.v2.json"), documents.config.as_bytes(), 0o640).unwrap();
+        isula_sys::files::write_atomic(&directory.join("hostconfig.json"), documents.host.as_bytes(), 0o640).unwrap();
+        fs::File::open(root).unwrap().sync_all().unwrap();
+    }
+    println!("two files, each fsync + rename + fsync of the directory: {:?}", began.elapsed() / 300);
+}

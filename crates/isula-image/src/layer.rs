@@ -1,0 +1,294 @@
+//! Layers on their way into the store.
+//!
+//! ```text
+//! claim_layer(diff id) ──┬─► Present(hold) ─────────────────────────────┐
+//!     waits for whoever  └─► Missing(claim) ──unpack()──► hold ─────────┴─► commit_image(holds)
+//!     unpacks it now
+//! ```
+//!
+//! A claim is exclusive: whoever wants the same layer waits, then finds it present or, if it
+//! failed, takes over. A hold keeps a layer from being removed until an image has it; a layer
+//! that neither is held nor part of an image is removed.
+
+use std::{fs, io::Read, sync::Arc};
+
+use isula_core::{
+    error::{ErrorKind, PortError},
+    fault,
+    image::Digest,
+};
+use isula_sys::beneath::writeback;
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    archive::Reader,
+    compression::Inflated,
+    error::{corrupt, from_io},
+    hash::{AtMost, Excess, Hashing},
+    store::{Shared, Store, files},
+    unpack::{Contents, unpack},
+};
+
+/// What an operation of the store is part of; names its fault points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A pull from a registry.
+    Pull,
+    /// The load of an archive.
+    Load,
+    /// The import of a root file system.
+    Import,
+}
+
+/// The steps between which the crash tests stop the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    LayerUnpacked,
+    LayerCommitted,
+    BlobsWritten,
+    NamesWritten,
+    ImageCommitted,
+}
+
+impl Origin {
+    pub(crate) fn passes(self, step: Step) {
+        fault::point(match (self, step) {
+            (Self::Pull, Step::LayerUnpacked) => "pull.layer_unpacked",
+            (Self::Pull, Step::LayerCommitted) => "pull.layer_committed",
+            (Self::Pull, Step::BlobsWritten) => "pull.blobs_written",
+            (Self::Pull, Step::NamesWritten) => "pull.names_written",
+            (Self::Pull, Step::ImageCommitted) => "pull.image_committed",
+            (Self::Load, Step::LayerUnpacked) => "load.layer_unpacked",
+            (Self::Load, Step::LayerCommitted) => "load.layer_committed",
+            (Self::Load, Step::BlobsWritten) => "load.blobs_written",
+            (Self::Load, Step::NamesWritten) => "load.names_written",
+            (Self::Load, Step::ImageCommitted) => "load.image_committed",
+            (Self::Import, Step::LayerUnpacked) => "import.layer_unpacked",
+            (Self::Import, Step::LayerCommitted) => "import.layer_committed",
+            (Self::Import, Step::BlobsWritten) => "import.blobs_written",
+            (Self::Import, Step::NamesWritten) => "import.names_written",
+            (Self::Import, Step::ImageCommitted) => "import.image_committed",
+        });
+    }
+}
+
+/// The compressed form of a layer, as a manifest announces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blob<'a> {
+    /// Its digest.
+    pub digest: &'a Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Whether a layer is in the store.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is, and stays while it is held.
+    Present(LayerHold),
+    /// It is not, and it is the caller's to unpack it.
+    Missing(LayerClaim),
+}
+
+/// Keeps a layer of the store from being removed.
+#[derive(Debug)]
+pub struct LayerHold {
+    shared: Arc<Shared>,
+    diff_id: Digest,
+}
+
+impl LayerHold {
+    pub(crate) fn new(shared: &Arc<Shared>, diff_id: Digest) -> Self {
+        shared.layers().hold(&diff_id);
+        Self { shared: Arc::clone(shared), diff_id }
+    }
+
+    /// The digest of the uncompressed layer.
+    #[must_use]
+    pub fn diff_id(&self) -> &Digest {
+        &self.diff_id
+    }
+}
+
+impl Drop for LayerHold {
+    fn drop(&mut self) {
+        if self.shared.layers().release(&self.diff_id) {
+            self.shared.collect_later();
+        }
+    }
+}
+
+/// The right to unpack a layer that is missing. Dropping it passes the right on.
+#[derive(Debug)]
+pub struct LayerClaim {
+    hold: LayerHold,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Store {
+    /// Claims the layer with this diff id; waits while somebody else unpacks it.
+    pub async fn claim_layer(&self, diff_id: &Digest) -> Claim {
+        let hold = LayerHold::new(&self.shared, diff_id.clone());
+        let turn = self.shared.layers().turn(diff_id).lock_owned().await;
+        match self.shared.layers().has(diff_id) {
+            true => Claim::Present(hold),
+            false => Claim::Missing(LayerClaim { hold, _turn: turn }),
+        }
+    }
+
+    /// Unpacks a layer of which nothing is known; it must end with its end mark, as there is no
+    /// digest to tell whether it is whole.
+    pub(crate) fn unpack_unknown(
+        &self,
+        source: impl Read,
+        origin: Origin,
+    ) -> Result<LayerHold, PortError> {
+        let unpacked = Unpacked::new(&self.shared, source, None)?;
+        if !unpacked.is_ended {
+            return Err(corrupt("the archive ends without its end mark: it is cut off"));
+        }
+        let hold = LayerHold::new(&self.shared, unpacked.diff_id.clone());
+        unpacked.commit(origin)?;
+        Ok(hold)
+    }
+}
+
+impl LayerClaim {
+    /// The digest of the uncompressed layer.
+    #[must_use]
+    pub fn diff_id(&self) -> &Digest {
+        &self.hold.diff_id
+    }
+
+    /// Reads the (perhaps compressed) layer from `source` to its end in one pass: hashes,
+    /// inflates, hashes, unpacks; then makes it durable and visible by one rename. Blocks.
+    ///
+    /// # Errors
+    /// `Corrupt`: the bytes contradict `blob` or the diff id, or are no layer. Nothing is left.
+    /// A [`PortError`] within an error of `source` comes out unchanged. The claim stands, so that
+    /// the layer can be read from elsewhere.
+    pub fn unpack(
+        &self,
+        source: impl Read,
+        blob: Option<Blob<'_>>,
+        origin: Origin,
+    ) -> Result<LayerHold, PortError> {
+        let unpacked = Unpacked::new(&self.hold.shared, source, blob)?;
+        if unpacked.diff_id != self.hold.diff_id {
+            return Err(corrupt(format!(
+                "the layer unpacks to {} and not to {} as its configuration says",
+                unpacked.diff_id, self.hold.diff_id
+            )));
+        }
+        unpacked.commit(origin)?;
+        Ok(LayerHold::new(&self.hold.shared, self.hold.diff_id.clone()))
+    }
+}
+
+/// `layer.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LayerRecord {
+    pub(crate) diff_id: Digest,
+    #[serde(flatten)]
+    pub(crate) contents: Contents,
+}
+
+/// A layer in a directory of its own in `tmp/`.
+struct Unpacked {
+    dir: files::Scratch,
+    diff_id: Digest,
+    contents: Contents,
+    is_ended: bool,
+}
+
+impl Unpacked {
+    fn new(
+        shared: &Arc<Shared>,
+        source: impl Read,
+        blob: Option<Blob<'_>>,
+    ) -> Result<Self, PortError> {
+        let dir = shared.scratch()?;
+        let diff = dir.path().join("diff");
+        files::make_dir(&diff, 0o755)?;
+        let limit = blob.map_or(u64::MAX, |blob| blob.size);
+        let source = AtMost::new(source, limit, Excess::Malformed("the layer is longer than its manifest says"));
+        let mut compressed = Hashing::new(source);
+        let passed = shared.pass(&mut compressed, &diff);
+        let passed = match (passed, blob) {
+            // Damage is told by the digest, whatever it did to the unpacking.
+            (Err(error), Some(blob)) if error.kind() == ErrorKind::Corrupt => {
+                check_blob(compressed, blob)?;
+                return Err(error);
+            }
+            (Ok(passed), Some(blob)) => {
+                check_blob(compressed, blob)?;
+                passed
+            }
+            (passed, _) => passed?,
+        };
+        let (diff_id, contents, is_ended) = passed;
+        Ok(Self { dir, diff_id, contents, is_ended })
+    }
+
+    fn commit(self, origin: Origin) -> Result<(), PortError> {
+        let Self { dir, diff_id, contents, .. } = self;
+        let record = LayerRecord { diff_id, contents };
+        // Made last: the commit of the journal that makes this record durable makes all before
+        // it durable too (see `unpack::writeback`).
+        files::write_new(&dir.path().join("layer.json"), &files::json(&record)?)?;
+        files::sync_dir(dir.path())?;
+        origin.passes(Step::LayerUnpacked);
+        dir.shared().commit_layer(&dir, record)?;
+        origin.passes(Step::LayerCommitted);
+        Ok(())
+    }
+}
+
+fn check_blob(compressed: Hashing<impl Read>, blob: Blob<'_>) -> Result<(), PortError> {
+    let (digest, size) =
+        compressed.finish().map_err(|error| from_io("cannot read the layer", error))?;
+    if size != blob.size {
+        return Err(corrupt(format!(
+            "the layer {} has {size} bytes and not {} as its manifest says",
+            blob.digest, blob.size
+        )));
+    }
+    match &digest == blob.digest {
+        true => Ok(()),
+        false => Err(corrupt(format!("the layer {} has the digest {digest}", blob.digest))),
+    }
+}
+
+impl Shared {
+    fn pass(
+        &self,
+        compressed: &mut Hashing<impl Read>,
+        diff: &std::path::Path,
+    ) -> Result<(Digest, Contents, bool), PortError> {
+        let failed = |error| from_io("cannot read the layer", error);
+        let inflated = Inflated::new(compressed).map_err(failed)?;
+        let limit = self.settings.unpacked_limit.unwrap_or(u64::MAX);
+        let excess = Excess::TooLarge("the layer is larger than the limit on unpacked layers");
+        let inflated = AtMost::new(inflated, limit, excess);
+        let mut archive = Reader::new(Hashing::new(inflated));
+        let contents = unpack(&mut archive, diff)?;
+        let is_ended = archive.has_ended();
+        let (diff_id, _) = archive.into_rest().finish().map_err(failed)?;
+        Ok((diff_id, contents, is_ended))
+    }
+
+    /// Makes an unpacked layer visible. Somebody else's equal layer is as good.
+    fn commit_layer(&self, dir: &files::Scratch, record: LayerRecord) -> Result<(), PortError> {
+        let path = self.layout.layer(&record.diff_id);
+        let mut layers = self.layers();
+        if !layers.has(&record.diff_id) {
+            fs::rename(dir.path(), &path)
+                .map_err(|error| PortError::io(format!("cannot make {}", path.display()), error))?;
+            layers.insert(record);
+        }
+        drop(layers);
+        writeback::sync_dir(&self.layout.layers())
+            .map_err(|error| PortError::io("cannot make a layer durable", error))
+    }
+}

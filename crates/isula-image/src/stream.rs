@@ -1,0 +1,90 @@
+//! From bytes that arrive asynchronously to a blocking reader, through a bounded channel.
+
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use isula_core::{error::PortError, ports::ByteStream};
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+/// Pieces under way; a piece is what the sender made it (64 KiB, say).
+const DEPTH: usize = 8;
+
+enum Piece {
+    Bytes(Bytes),
+    /// The whole was sent. Without it the sender was dropped: the operation is cancelled.
+    End,
+}
+
+/// The blocking end.
+pub(crate) struct PieceReader {
+    pieces: mpsc::Receiver<Piece>,
+    current: Bytes,
+    ended: bool,
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.ended {
+            match self.pieces.blocking_recv() {
+                Some(Piece::Bytes(bytes)) => self.current = bytes,
+                Some(Piece::End) => self.ended = true,
+                None => return Err(io::Error::other("the sender broke off")),
+            }
+        }
+        let length = self.current.len().min(buffer.len());
+        if let Some(buffer) = buffer.get_mut(..length) {
+            self.current.copy_to_slice(buffer);
+        }
+        Ok(length)
+    }
+}
+
+/// Runs `work` on a blocking thread with the bytes of `stream` to read. If this future is
+/// dropped, the reader fails, and with it the work.
+///
+/// # Errors
+/// What `work` says, or what the stream says if it broke off.
+pub(crate) async fn read_blocking<T: Send + 'static>(
+    mut stream: ByteStream,
+    work: impl FnOnce(PieceReader) -> Result<T, PortError> + Send + 'static,
+) -> Result<T, PortError> {
+    let (sender, pieces) = mpsc::channel(DEPTH);
+    let reader = PieceReader { pieces, current: Bytes::new(), ended: false };
+    let task = spawn_blocking(move || work(reader));
+    let mut broken = None;
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(bytes) if bytes.is_empty() => {}
+            // An error here means that the work is done with the bytes, for good or bad.
+            Ok(bytes) => match sender.send(Piece::Bytes(bytes)).await {
+                Ok(()) => {}
+                Err(_) => break,
+            },
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
+        }
+    }
+    if broken.is_none() {
+        // Failing is as above.
+        let _ = sender.send(Piece::End).await;
+    }
+    drop(sender);
+    let done = join(task.await);
+    match broken {
+        Some(error) => Err(PortError::io("cannot receive the archive", error)),
+        None => done,
+    }
+}
+
+/// The outcome of a blocking task. One that panicked is a fault of ours, not the end of the daemon.
+pub(crate) fn join<T>(
+    joined: Result<Result<T, PortError>, tokio::task::JoinError>,
+) -> Result<T, PortError> {
+    use isula_core::error::ErrorKind;
+    joined.unwrap_or_else(|error| {
+        Err(PortError::with_source(ErrorKind::Internal, "a task of the image store failed", error))
+    })
+}

@@ -1,0 +1,201 @@
+//! Removal at leisure: a rename takes things out of sight at once; a thread that exists only while
+//! there is something to do frees their blocks, never busy more than half of the time, because
+//! freeing blocks can keep the disk from everybody else. What a restart finds is taken up again.
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use isula_sys::beneath::{Beneath, tree};
+
+/// Things removed between two pauses.
+const BATCH: u32 = 64;
+const STACK: usize = 128 << 10;
+
+type Collect = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Work {
+    /// What to do before the trash is emptied; the last one asked for, they are all alike.
+    collect: Option<Collect>,
+    wanted: bool,
+    running: bool,
+}
+
+/// The directory `trash/` and its sweeper.
+pub(crate) struct Trash {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    work: Mutex<Work>,
+    idle: Condvar,
+    serial: AtomicU64,
+}
+
+impl Trash {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        let (work, idle) = (Mutex::default(), Condvar::new());
+        let serial = AtomicU64::new(0);
+        Self { shared: Arc::new(Shared { dir, work, idle, serial }) }
+    }
+
+    /// Takes `path` out of sight; its blocks are freed by the next [`Trash::sweep`]. What is not
+    /// there is no error.
+    pub(crate) fn discard(&self, path: &Path) -> io::Result<()> {
+        discard(&self.shared.dir, &self.shared.serial, path)
+    }
+
+    /// Runs `collect`, which may discard more, and frees everything discarded so far, on a thread
+    /// that ends when nothing is left.
+    pub(crate) fn sweep(&self, collect: impl FnOnce() + Send + 'static) {
+        let mut work = self.shared.work();
+        work.collect = Some(Box::new(collect));
+        work.wanted = true;
+        if work.running {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let builder = thread::Builder::new().name("image-trash".into()).stack_size(STACK);
+        match builder.spawn(move || shared.run()) {
+            Ok(_) => work.running = true,
+            // It stays in the trash until the next sweep or start.
+            Err(error) => tracing::warn!(%error, "cannot start the removal of what was discarded"),
+        }
+    }
+
+    /// Waits until nothing is left to do.
+    #[cfg(test)]
+    pub(crate) fn wait(&self) {
+        let work = self.shared.work();
+        drop(self.shared.idle.wait_while(work, |work| work.running).unwrap());
+    }
+}
+
+/// As [`Trash::discard`], for the start of the store.
+pub(crate) fn discard(dir: &Path, serial: &AtomicU64, path: &Path) -> io::Result<()> {
+    loop {
+        let number = serial.fetch_add(1, Ordering::Relaxed);
+        let name = dir.join(format!("{:x}-{number:x}", std::process::id()));
+        // A file may replace a file, an empty directory an empty one: that loses nothing here.
+        match fs::rename(path, &name) {
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => return Ok(()),
+                io::ErrorKind::DirectoryNotEmpty
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::NotADirectory => {}
+                _ => return Err(error),
+            },
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut hopeless = HashSet::new();
+        loop {
+            let collect = {
+                let mut work = self.work();
+                if !work.wanted {
+                    work.running = false;
+                    self.idle.notify_all();
+                    return;
+                }
+                work.wanted = false;
+                work.collect.take()
+            };
+            if let Some(collect) = collect {
+                collect();
+            }
+            if let Err(error) = self.empty(&mut hopeless) {
+                tracing::warn!(dir = %self.dir.display(), %error, "cannot empty the trash");
+            }
+        }
+    }
+
+    /// Frees everything that is in the trash now; what can't be removed is left for the next start.
+    fn empty(&self, hopeless: &mut HashSet<OsString>) -> io::Result<()> {
+        let dir = Beneath::open(&self.dir)?;
+        let mut pace = Pace { since: Instant::now(), removed: 0 };
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            if hopeless.contains(&name) {
+                continue;
+            }
+            if let Err(error) = tree::remove(dir.root(), name.as_bytes(), &mut || pace.keep()) {
+                tracing::warn!(name = %name.display(), %error, "cannot remove what was discarded");
+                hopeless.insert(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rests as long as the last things took.
+struct Pace {
+    since: Instant,
+    removed: u32,
+}
+
+impl Pace {
+    fn keep(&mut self) -> io::Result<()> {
+        self.removed += 1;
+        if self.removed.is_multiple_of(BATCH) {
+            thread::sleep(self.since.elapsed());
+            self.since = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Trash;
+
+    #[test]
+    fn what_is_discarded_is_out_of_sight_at_once_and_gone_after_the_sweep() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("trash");
+        fs::create_dir_all(&bin).unwrap();
+        // From before a restart, and with a name that this process will try.
+        fs::create_dir_all(bin.join(format!("{:x}-0/old", std::process::id()))).unwrap();
+        let trash = Trash::new(bin.clone());
+        for name in ["a", "b"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.join("x/y")).unwrap();
+            trash.discard(&path).unwrap();
+            assert!(!path.exists());
+        }
+        trash.discard(&dir.path().join("absent")).unwrap();
+        let (file, done) = (dir.path().join("file"), std::sync::mpsc::channel());
+        fs::write(&file, "x").unwrap();
+        let late = std::sync::Arc::new(trash);
+        let in_collect = std::sync::Arc::clone(&late);
+        late.sweep(move || {
+            in_collect.discard(&file).unwrap();
+            done.0.send(()).unwrap();
+        });
+        done.1.recv().unwrap();
+        late.wait();
+        assert_eq!(fs::read_dir(&bin).unwrap().count(), 0);
+    }
+}

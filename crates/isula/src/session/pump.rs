@@ -1,0 +1,255 @@
+//! The loop of a session.
+
+use std::os::fd::AsFd;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use isula_api::v1::{
+    CloseStdin, KillRequest, Opened, SessionInput, SessionOutput, session_input::Input,
+    session_output::Output,
+};
+use isula_sys::terminal::{self, Raw};
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+use super::detach::Detach;
+use super::output::{Piece, Writer};
+use super::signals::{self, Signals};
+use super::{End, Session, input, message, terminal_size};
+use crate::client::Client;
+use crate::error::Failure;
+
+/// What a signal during a session means.
+enum Asked {
+    /// Pass it on.
+    Pass(i32),
+    /// End the client with this status; the container goes on.
+    Leave(u8),
+}
+
+/// Runs a session to its end; `opened` is told what the daemon says first.
+///
+/// # Errors
+/// The daemon refused, the connection broke, a signal came before the process ran, our output
+/// can't be written.
+pub async fn run(
+    client: &Client,
+    session: Session,
+    opened: impl FnOnce(&Opened) -> Result<(), Failure>,
+) -> Result<End, Failure> {
+    let Session { open, streams, detach_keys, proxies_signals } = session;
+    // Before anything is asked for: a signal that comes now must find us ready.
+    let mut signals = Signals::catch(proxies_signals).map_err(no_signals)?;
+    let mut resized = signals::resized().map_err(no_signals)?;
+    let (to_daemon, from_us) = mpsc::channel::<SessionInput>(4);
+    // There is room for the first message: nothing else has been sent.
+    let _ = to_daemon.send(message(open)).await;
+    let requests = futures_util::stream::unfold(from_us, |mut queue| async {
+        queue.recv().await.map(|message| (message, queue))
+    });
+    let mut containers = client.containers();
+    let (mut answers, started) = tokio::select! {
+        answer = first(containers.session(requests)) => answer?,
+        number = fatal_twice(&mut signals, proxies_signals) => {
+            return Err(Failure::Interrupted(128 + number));
+        }
+    };
+    opened(&started)?;
+    crate::output::warn(&started.warnings);
+    let raw = raw_mode(streams.stdin && started.tty)?;
+    let passes = proxies_signals && !started.tty;
+    let mut kills = passes.then(|| killer(client, &started.container_id));
+    let stdin = if streams.stdin { Some(input::read().map_err(no_thread)?) } else { None };
+    let keys = if started.tty { detach_keys } else { Vec::new() };
+    let mut keyboard = Keyboard { stdin, detach: Detach::new(keys), to_daemon };
+    let writer = Writer::start().map_err(no_thread)?;
+    let end = loop {
+        tokio::select! {
+            biased;
+            number = signals.next() => match meaning(number, passes) {
+                Asked::Pass(number) => pass(&mut kills, number),
+                Asked::Leave(status) => break Err(Failure::Interrupted(status)),
+            },
+            _ = resized.recv(), if started.tty => keyboard.resize(),
+            left = keyboard.turn() => if left { break Ok(End::Detached) },
+            answer = next(&mut answers, &writer) => match answer {
+                Ok(None) => {}
+                Ok(Some(end)) => break Ok(end),
+                Err(failure) => break Err(failure),
+            },
+        }
+    };
+    drop(raw);
+    finish(end, writer, &mut signals, started.tty).await
+}
+
+fn no_signals(error: std::io::Error) -> Failure {
+    Failure::local(format!("cannot catch signals: {error}"))
+}
+
+fn no_thread(error: std::io::Error) -> Failure {
+    Failure::local(format!("cannot start a thread: {error}"))
+}
+
+type Call = Result<tonic::Response<Streaming<SessionOutput>>, tonic::Status>;
+
+/// The stream of answers and its first message, which says that the process runs.
+async fn first(
+    call: impl Future<Output = Call>,
+) -> Result<(Streaming<SessionOutput>, Opened), Failure> {
+    let mut answers = call.await?.into_inner();
+    match answers.message().await? {
+        Some(SessionOutput { output: Some(Output::Opened(opened)) }) => Ok((answers, opened)),
+        Some(_) => Err(Failure::local("the daemon sent output before the session was open")),
+        None => Err(Failure::local("the daemon closed the session before it was open")),
+    }
+}
+
+/// Waits for a signal that ends the client before the process runs. One that is to be passed on
+/// waits for it, so only the second one means us.
+async fn fatal_twice(signals: &mut Signals, proxied: bool) -> u8 {
+    let mut patience = u8::from(proxied);
+    loop {
+        let number = signals.next().await;
+        if !signals::is_fatal(number) {
+            continue;
+        }
+        if patience == 0 {
+            return u8::try_from(number).unwrap_or(0);
+        }
+        patience -= 1;
+    }
+}
+
+fn meaning(number: i32, passes: bool) -> Asked {
+    if passes || !signals::is_fatal(number) {
+        return Asked::Pass(number);
+    }
+    Asked::Leave(128_u8.saturating_add(u8::try_from(number).unwrap_or(0)))
+}
+
+fn raw_mode(wanted: bool) -> Result<Option<Raw>, Failure> {
+    let stdin = std::io::stdin();
+    if !wanted || !terminal::is_terminal(stdin.as_fd()) {
+        return Ok(None);
+    }
+    let raw = terminal::enter_raw(stdin.as_fd());
+    raw.map(Some).map_err(|error| Failure::local(format!("cannot set the terminal: {error}")))
+}
+
+/// Sends signals to the container, in their order and beside the session.
+fn killer(client: &Client, id: &str) -> mpsc::UnboundedSender<i32> {
+    let (sender, mut queue) = mpsc::unbounded_channel::<i32>();
+    let (mut containers, id) = (client.containers(), id.to_owned());
+    tokio::spawn(async move {
+        while let Some(number) = queue.recv().await {
+            let request = KillRequest { id: id.clone(), signal: number.to_string() };
+            // The process may have ended meanwhile; the session says so itself.
+            let _ = containers.kill(request).await;
+        }
+    });
+    sender
+}
+
+fn pass(kills: &mut Option<mpsc::UnboundedSender<i32>>, number: i32) {
+    if let Some(kills) = kills {
+        // The task ends with the session, never before.
+        let _ = kills.send(number);
+    }
+}
+
+/// The next answer; none as long as the session goes on.
+async fn next(
+    answers: &mut Streaming<SessionOutput>,
+    writer: &Writer,
+) -> Result<Option<End>, Failure> {
+    let Some(room) = writer.room().await else {
+        // The writer has given up: its reason comes from `finish`.
+        return Err(Failure::Told(1));
+    };
+    match answers.next().await.transpose()?.map(|answer| answer.output) {
+        None => Err(Failure::local("the connection to the isulad daemon was lost")),
+        Some(Some(Output::Stdout(bytes))) => {
+            room.send(Piece::Out(bytes));
+            Ok(None)
+        }
+        Some(Some(Output::Stderr(bytes))) => {
+            room.send(Piece::Err(bytes));
+            Ok(None)
+        }
+        Some(Some(Output::Exited(exited))) => {
+            // Only the low eight bits of a status reach a parent.
+            Ok(Some(End::Exited((exited.code & 0xff) as u8)))
+        }
+        Some(Some(Output::Opened(_)) | None) => Ok(None),
+    }
+}
+
+/// Waits for the output to be written, unless a signal says that nobody waits for it.
+async fn finish(
+    end: Result<End, Failure>,
+    writer: Writer,
+    signals: &mut Signals,
+    tty: bool,
+) -> Result<End, Failure> {
+    let interrupted = async {
+        loop {
+            let number = signals.next().await;
+            if signals::is_fatal(number) {
+                return u8::try_from(number).unwrap_or(0);
+            }
+        }
+    };
+    tokio::select! {
+        written = writer.finish() => match (&end, written) {
+            (Ok(_) | Err(Failure::Told(_)), Err(error)) => return Err(Failure::Output(error)),
+            _ => {}
+        },
+        number = interrupted => return Err(Failure::Interrupted(128 + number)),
+    }
+    if tty && matches!(end, Ok(End::Detached)) {
+        crate::output::tell("read escape sequence");
+    }
+    end
+}
+
+/// What goes from us to the process.
+struct Keyboard {
+    stdin: Option<mpsc::Receiver<Bytes>>,
+    detach: Detach,
+    to_daemon: mpsc::Sender<SessionInput>,
+}
+
+impl Keyboard {
+    /// Sends what was typed; says whether the user left. Waits for ever once stdin has ended.
+    async fn turn(&mut self) -> bool {
+        let Some(stdin) = &mut self.stdin else { return std::future::pending().await };
+        // Room first: once something is read, nothing may interrupt its way out.
+        let Ok(room) = self.to_daemon.reserve().await else {
+            self.stdin = None;
+            return false;
+        };
+        match stdin.recv().await {
+            Some(typed) => {
+                let (bytes, left) = self.detach.feed(&typed);
+                if !bytes.is_empty() {
+                    room.send(message(Input::Stdin(bytes.into())));
+                }
+                left
+            }
+            None => {
+                room.send(message(Input::CloseStdin(CloseStdin {})));
+                self.stdin = None;
+                false
+            }
+        }
+    }
+
+    /// Tells the size of our terminal. If there is no room the process does not read either; the
+    /// next change tells it.
+    fn resize(&self) {
+        if let Some(size) = terminal_size() {
+            let _ = self.to_daemon.try_send(message(Input::Resize(size)));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Containers of the built-in runtime: a plan, and one `clone3`.
+
+use std::os::fd::OwnedFd;
+
+use lcr::cgroup::CgroupPlan;
+use lcr::plan::Hooks;
+use lcr::{Plan, Stdio};
+
+use crate::external::Runtime;
+use crate::failure::{failure, other, refused};
+use crate::protocol::Failure;
+use crate::stdio::{self, Sides};
+
+/// What building a container leaves.
+#[derive(Debug)]
+pub struct Built {
+    /// The init process.
+    pub pid: i32,
+    /// A descriptor of it; it is a child of ours.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal.
+    pub console: Option<OwnedFd>,
+    /// What could not be given in full.
+    pub warnings: Vec<String>,
+    /// Its control group, if that is known.
+    pub cgroup: Option<CgroupPlan>,
+    /// What is called after its end.
+    pub hooks: Hooks,
+    /// The runtime that built it, unless that is the built-in one.
+    pub external: Option<Runtime>,
+}
+
+/// Builds a container with the built-in runtime.
+///
+/// # Errors
+/// Says what could not be done; nothing of it is left then.
+pub fn build(plan: &[u8], open_stdin: bool) -> Result<(Built, Sides), Failure> {
+    let plan = Plan::decode(plan).map_err(|error| other(error.to_string()))?;
+    let (stdio, sides) = if plan.process.terminal {
+        (Stdio::Terminal(None), Sides::terminal())
+    } else {
+        let (theirs, ours) = stdio::pipes(open_stdin)
+            .map_err(|error| failure("make the container's streams", &error))?;
+        let [stdin, stdout, stderr] = theirs;
+        (Stdio::Streams { stdin, stdout, stderr }, ours)
+    };
+    let mut init = lcr::init::spawn(&plan, stdio).map_err(|error| refused(&error))?;
+    let mut warnings = plan.warnings;
+    warnings.append(&mut init.warnings);
+    let built = Built {
+        pid: init.pid,
+        pidfd: init.pidfd,
+        console: init.console,
+        warnings,
+        cgroup: Some(plan.cgroup),
+        hooks: plan.hooks,
+        external: None,
+    };
+    Ok((built, sides))
+}
