@@ -13,6 +13,6 @@ pub mod image;
 pub mod ports;
 pub mod signal;
 pub mod spec;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod user;

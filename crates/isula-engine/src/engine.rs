@@ -1,16 +1,65 @@
 //! The engine itself.
-use std::sync::Arc;
-use crate::{Ports, Settings};
+
+use std::sync::{Arc, Mutex};
+
+use isula_core::{event::Event, spec::Defaults};
+use tokio::sync::{broadcast, watch};
+
+use crate::{Ports, Settings, Umask, events, index::Index};
+
 /// All containers, and the use cases on them.
-pub struct Engine { pub(crate) ports: Ports, pub(crate) settings: Settings }
+pub struct Engine {
+    pub(crate) ports: Ports,
+    pub(crate) settings: Settings,
+    /// The part of the settings that goes into every spec.
+    pub(crate) defaults: Defaults,
+    pub(crate) index: Index,
+    pub(crate) events: broadcast::Sender<Event>,
+    /// What recovery found damaged, in words.
+    pub(crate) damage: Mutex<Vec<String>>,
+    /// Nothing is supervised any more.
+    pub(crate) retired: watch::Sender<bool>,
+}
+
 impl Engine {
     /// An engine without containers; [`Engine::recover`] loads them.
     #[must_use]
-    pub fn new(ports: Ports, settings: Settings) -> Arc<Self> { Arc::new(Self { ports, settings }) }
+    pub fn new(ports: Ports, settings: Settings) -> Arc<Self> {
+        let defaults = Defaults {
+            ulimits: settings.default_ulimits.clone(),
+            cgroup_parent: settings.cgroup_parent.clone(),
+            hooks: settings.hooks.clone(),
+            umask: match settings.umask {
+                Umask::Secure => 0o027,
+                Umask::Normal => 0o022,
+            },
+        };
+        Arc::new(Self {
+            ports,
+            settings,
+            defaults,
+            index: Index::default(),
+            events: broadcast::Sender::new(events::CAPACITY),
+            damage: Mutex::default(),
+            retired: watch::Sender::new(false),
+        })
+    }
+
     /// The settings it was made with.
     #[must_use]
-    pub fn settings(&self) -> &Settings { &self.settings }
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The ports it works with.
     #[must_use]
-    pub fn ports(&self) -> &Ports { &self.ports }
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Ends all supervision: containers run on, and what becomes of them is the next daemon's to
+    /// find out. Nothing is restarted or removed by itself any more.
+    pub fn retire(&self) {
+        self.retired.send_replace(true);
+    }
 }

@@ -1,5 +1,13 @@
 //! What can go wrong in a use case.
-use isula_core::error::{ErrorKind, PortError};
+
+use isula_core::{
+    container::{FilterError, Invalid, TransitionError},
+    error::{ErrorKind, PortError},
+    id::{ContainerId, IdError},
+    spec::SpecError,
+    user::UserError,
+};
+
 /// Why a use case failed. The message names the object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -7,12 +15,116 @@ pub enum Error {
     /// No container has this name, id or prefix of an id.
     #[error("no such container: {0}")]
     NoSuchContainer(String),
-    /// Something outside the engine failed.
+    /// Several ids begin so.
+    #[error("multiple IDs found with provided prefix: {0}")]
+    Ambiguous(String),
+    /// Another container has the name.
+    #[error("the container name {name:?} is already in use by container {holder}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        holder: ContainerId,
+    },
+    /// The text is no name.
     #[error(transparent)]
-    Port(#[from] PortError),
+    Name(#[from] IdError),
+    /// The request is wrong, whatever the state of the engine.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The user or a group is not what the container's files know.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The container can't become a spec.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A filter can't be used.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The state of the container does not allow it.
+    #[error("{name}: {source}")]
+    Transition {
+        /// The container.
+        name: String,
+        /// What was tried in which state.
+        #[source]
+        source: TransitionError,
+    },
+    /// The container must run for this.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// The container must not be paused for this.
+    #[error("container {0} is paused: unpause it first")]
+    Paused(String),
+    /// The container must be stopped first.
+    #[error("cannot remove container {0}: it is {1}: stop it first, or force the removal")]
+    StillRunning(String, &'static str),
+    /// A namespace that is to be joined is not there.
+    #[error("cannot join the {namespace} namespace of container {container}: it is not running")]
+    Join {
+        /// Which namespace.
+        namespace: &'static str,
+        /// Whose.
+        container: String,
+    },
+    /// Its log is not kept where it could be read.
+    #[error("container {0} has the log driver none: nothing can be read")]
+    NoLog(String),
+    /// Something outside the engine failed.
+    #[error("{object}: cannot {action}")]
+    Port {
+        /// The container.
+        object: String,
+        /// What could not be done.
+        action: &'static str,
+        /// Why.
+        source: PortError,
+    },
+    /// Something outside the engine did not answer in time.
+    #[error("{object}: cannot {action}: no answer within {seconds} s")]
+    Deadline {
+        /// The container.
+        object: String,
+        /// What could not be done.
+        action: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The image store failed; the message names the image.
+    #[error(transparent)]
+    Store(#[from] PortError),
 }
+
 impl Error {
     /// The class of the error: it decides the gRPC code and the exit status of `isula`.
     #[must_use]
-    pub fn kind(&self) -> ErrorKind { match self { Self::NoSuchContainer(_) => ErrorKind::NotFound, Self::Port(error) => error.kind() } }
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchContainer(_) => ErrorKind::NotFound,
+            Self::NameTaken { .. } => ErrorKind::AlreadyExists,
+            Self::Ambiguous(_) | Self::Name(_) | Self::User(_) | Self::Filter(_) => {
+                ErrorKind::InvalidInput
+            }
+            Self::Invalid(error) => error.kind(),
+            Self::Spec(error) => error.kind(),
+            Self::Transition { .. }
+            | Self::NotRunning(_)
+            | Self::Paused(_)
+            | Self::Join { .. }
+            | Self::StillRunning(..) => ErrorKind::WrongState,
+            Self::NoLog(_) => ErrorKind::Unsupported,
+            Self::Port { source, .. } | Self::Store(source) => source.kind(),
+            Self::Deadline { .. } => ErrorKind::DeadlineExceeded,
+        }
+    }
+
+    /// The exit status that a container has which could not be started for this (Docker's: 127 no
+    /// such command, 126 no executable one, 128 anything else).
+    pub(crate) fn start_code(&self) -> i32 {
+        match self.kind() {
+            ErrorKind::CommandNotFound => 127,
+            ErrorKind::NotExecutable => 126,
+            _ => 128,
+        }
+    }
 }

@@ -1,24 +1,107 @@
-//! Images, passed on to the store; the engine adds events.
+//! Images, passed on to the store; the engine adds events and who uses what.
+
 use std::sync::Arc;
-use isula_core::{image::{Image, Reference}, ports::{ByteStream, ImportOptions, ProgressSink, PullOptions, RemovedImage}};
+
+use isula_core::{
+    container::Source,
+    event::ImageAction,
+    image::{Image, ImageId, Reference},
+    ports::{ByteStream, ImportOptions, ProgressSink, PullOptions, RemovedImage},
+};
+
 use crate::{Engine, Result};
+
 impl Engine {
     /// Fetches an image. Dropping the future cancels the pull.
-    pub async fn pull(&self, reference: &Reference, options: PullOptions, progress: ProgressSink) -> Result<Arc<Image>> { todo!() }
+    ///
+    /// # Errors
+    /// Those of [`isula_core::ports::Images::pull`].
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        options: PullOptions,
+        progress: ProgressSink,
+    ) -> Result<Arc<Image>> {
+        let image = self.ports.images.pull(reference, options, progress).await?;
+        self.publish_image(reference.familiar(), ImageAction::Pull);
+        Ok(image)
+    }
+
     /// Reads the images of an archive. Dropping the future cancels it.
-    pub async fn load(&self, archive: ByteStream, tag: Option<Reference>, progress: ProgressSink) -> Result<Vec<Arc<Image>>> { todo!() }
+    ///
+    /// # Errors
+    /// Those of [`isula_core::ports::Images::load`].
+    pub async fn load(
+        &self,
+        archive: ByteStream,
+        tag: Option<Reference>,
+        progress: ProgressSink,
+    ) -> Result<Vec<Arc<Image>>> {
+        let images = self.ports.images.load(archive, tag, progress).await?;
+        for image in &images {
+            self.publish_image(image.id.to_string(), ImageAction::Load);
+        }
+        Ok(images)
+    }
+
     /// Makes an image from the tar of a root file system. Dropping the future cancels it.
-    pub async fn import(&self, archive: ByteStream, options: ImportOptions) -> Result<Arc<Image>> { todo!() }
+    ///
+    /// # Errors
+    /// Those of [`isula_core::ports::Images::import`].
+    pub async fn import(&self, archive: ByteStream, options: ImportOptions) -> Result<Arc<Image>> {
+        let image = self.ports.images.import(archive, options).await?;
+        self.publish_image(image.id.to_string(), ImageAction::Import);
+        Ok(image)
+    }
+
     /// Every image, newest first.
     #[must_use]
-    pub fn images(&self) -> Vec<Arc<Image>> { todo!() }
+    pub fn images(&self) -> Vec<Arc<Image>> {
+        self.ports.images.list()
+    }
+
     /// The image that a user means.
-    pub fn find_image(&self, query: &str) -> Result<Arc<Image>> { todo!() }
+    ///
+    /// # Errors
+    /// Those of [`isula_core::ports::Images::find`].
+    pub fn find_image(&self, query: &str) -> Result<Arc<Image>> {
+        Ok(self.ports.images.find(query)?)
+    }
+
     /// Gives the image that `query` means a further name.
-    pub async fn tag(&self, query: &str, reference: &Reference) -> Result<()> { todo!() }
+    ///
+    /// # Errors
+    /// Those of [`isula_core::ports::Images::find`] and `tag`.
+    pub async fn tag(&self, query: &str, reference: &Reference) -> Result<()> {
+        let image = self.ports.images.find(query)?;
+        self.ports.images.tag(&image.id, reference).await?;
+        self.publish_image(reference.familiar(), ImageAction::Tag);
+        Ok(())
+    }
+
     /// Takes a name from an image, and removes it with its last name.
-    pub async fn remove_image(&self, query: &str, force: bool) -> Result<Vec<RemovedImage>> { todo!() }
-    /// How many containers (in any state) were made from each image is for `images`: ids with counts.
+    ///
+    /// # Errors
+    /// Those of [`isula_core::ports::Images::remove`]; `InUse` while a container needs it.
+    pub async fn remove_image(&self, query: &str, force: bool) -> Result<Vec<RemovedImage>> {
+        let removed = self.ports.images.remove(query, force).await?;
+        for step in &removed {
+            match step {
+                RemovedImage::Untagged(name) => {
+                    self.publish_image(name.clone(), ImageAction::Untag);
+                }
+                RemovedImage::Deleted(id) => {
+                    self.publish_image(id.to_string(), ImageAction::Delete);
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// How many containers, in any state, were made from an image.
     #[must_use]
-    pub fn containers_of(&self, image: &isula_core::image::ImageId) -> usize { todo!() }
+    pub fn containers_of(&self, image: &ImageId) -> usize {
+        let made_from = |source: &Source| matches!(source, Source::Image { id, .. } if id == image);
+        self.index.slots().iter().filter(|slot| made_from(&slot.container().source)).count()
+    }
 }

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod images;
 mod index;
+mod launch;
 mod overview;
 mod recover;
 mod settings;

@@ -69,6 +69,7 @@ impl Machine {
             capabilities: names(effective & capabilities(&status, "CapBnd")),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             oom_score_adj: number("/proc/self/oom_score_adj").unwrap_or(0),
+            swap_accounting: accounts_swap(),
         };
         Self { facts }
     }
@@ -138,6 +139,35 @@ impl Host for Machine {
             PortError::new(ErrorKind::InvalidInput, message)
         })
     }
+
+    fn read_beneath(&self, root: &str, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        read_beneath(root, path, limit)
+            .map_err(|error| PortError::io(format!("cannot read {path} beneath {root}"), error))
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes; nothing that a container put there can make the
+/// path lead out of `root` or the read wait.
+fn read_beneath(root: &str, path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    let directory = File::open(root)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file: File = match rustix::fs::openat2(&directory, path, flags, Mode::empty(), resolve) {
+        Ok(file) => file.into(),
+        Err(error) => {
+            // Missing, a socket, a device without a driver, a loop of links: not to be read.
+            tracing::debug!(root, path, %error, "nothing to read");
+            return Ok(None);
+        }
+    };
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > limit {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 /// The device node that this is, if it is one, under the path by which it was asked for.
@@ -231,6 +261,17 @@ fn memory() -> u64 {
 fn is_cgroup2(path: &Path) -> bool {
     // CGROUP2_SUPER_MAGIC of linux/magic.h.
     rustix::fs::statfs(path).is_ok_and(|found| found.f_type == 0x6367_7270)
+}
+
+/// Whether the kernel accounts swap to cgroups: v2 has `memory.swap.max` below the root, v1
+/// `memory.memsw.limit_in_bytes` (both can be left out of a kernel or switched off at boot).
+fn accounts_swap() -> bool {
+    let v1 = Path::new("/sys/fs/cgroup/memory");
+    if v1.is_dir() {
+        return v1.join("memory.memsw.limit_in_bytes").exists();
+    }
+    let below = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    below.map(|entry| entry.path()).any(|path| path.join("memory.swap.max").exists())
 }
 
 fn number(path: &str) -> Option<i32> {
@@ -334,6 +375,34 @@ mod tests {
         let resolved = machine.bind_source(link.to_str().unwrap(), false).unwrap();
         assert_eq!(resolved, real.join("a").to_str().unwrap());
         assert!(machine.bind_source("relative", true).is_err());
+    }
+
+    #[test]
+    fn a_file_beneath_a_root_never_comes_from_outside() {
+        let machine = Machine::read();
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::create_dir(at("etc")).unwrap();
+        fs::write(at("etc/passwd"), b"inside").unwrap();
+        let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, at(name)).unwrap();
+        link("/etc/passwd", "absolute");
+        link("../../../etc/passwd", "upwards");
+        link("/etc/hostname", "outside");
+        link("loop", "loop");
+        link("/proc/self/fd/0", "magic");
+        let fifo = std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap();
+        assert!(fifo.success());
+        let read = |path: &str, limit| {
+            machine.read_beneath(root.path().to_str().unwrap(), path, limit).unwrap()
+        };
+        for path in ["/etc/passwd", "absolute", "upwards", "../../etc/passwd"] {
+            assert_eq!(read(path, 6).as_deref(), Some(&b"inside"[..]), "{path}");
+        }
+        for path in ["outside", "loop", "magic", "fifo", "etc", "missing"] {
+            assert_eq!(read(path, 6), None, "{path}");
+        }
+        assert_eq!(read("/etc/passwd", 5), None);
+        assert!(machine.read_beneath("/no/such/root", "x", 1).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod host;
 pub mod logs;
+mod ready;
 pub mod records;
 pub mod runtime;
 pub mod volumes;

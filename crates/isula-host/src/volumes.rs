@@ -1,7 +1,9 @@
 //! Volumes of the `local` driver: `DATA/volumes/<name>/_data`.
 
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -43,6 +45,7 @@ impl LocalVolumes {
 
     fn take_away_half_made(&self) -> io::Result<()> {
         make_directory(&self.directory, 0o701)?;
+        fs::set_permissions(&self.directory, Permissions::from_mode(0o701))?;
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(NEW) {
@@ -114,6 +117,10 @@ impl Volumes for LocalVolumes {
         let wanted = name.clone();
         let made = self.blocking(format!("make volume {name}"), move |volumes| volumes.make(&wanted));
         Ok((self.volume(name), made.await?))
+    }
+
+    fn path(&self, name: &Name) -> PathBuf {
+        self.volume(name).path
     }
 
     async fn list(&self) -> Result<Vec<Volume>> {

@@ -108,7 +108,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, PortError> {
     let document: Document = json::parse("the image's configuration", bytes, DOCUMENT_LIMIT)?;
     let RootFs { kind, diff_ids } = document.rootfs;
     if kind != "layers" {
-        return Err(corrupt(format!("the image's root file system is of the unknown type {kind:?}")));
+        return Err(corrupt(format!(
+            "the image's root file system is of the unknown type {kind:?}"
+        )));
     }
     let diff_ids = diff_ids.unwrap_or_default();
     check_layer_count(diff_ids.len())?;
@@ -123,7 +125,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, PortError> {
         architecture: document.architecture.unwrap_or_default(),
         variant: document.variant.filter(|variant| !variant.is_empty()),
         user: section.user.unwrap_or_default(),
-        env: section.env.unwrap_or_default().into_iter().filter(|entry| is_variable(entry)).collect(),
+        env: section
+            .env
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|entry| is_variable(entry))
+            .collect(),
         entrypoint: section.entrypoint,
         cmd: section.cmd,
         working_dir: section.working_dir.unwrap_or_default(),
@@ -183,18 +190,30 @@ mod tests {
         let config = parsed.config;
         assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("u:g", "/w"));
         assert_eq!(config.env, ["A=b", "C="]);
-        assert_eq!((config.entrypoint, config.cmd), (vec!["/e".to_owned()], vec!["one".to_owned()]));
-        assert_eq!((config.exposed_ports, config.volumes), (vec!["80/tcp".to_owned()], vec!["/v".to_owned()]));
+        assert_eq!(
+            (config.entrypoint, config.cmd),
+            (vec!["/e".to_owned()], vec!["one".to_owned()])
+        );
+        assert_eq!(
+            (config.exposed_ports, config.volumes),
+            (vec!["80/tcp".to_owned()], vec!["/v".to_owned()])
+        );
         assert_eq!(config.stop_signal.unwrap(), "SIGQUIT");
         let check = config.healthcheck.unwrap();
-        assert_eq!((check.interval, check.timeout, check.retries), (Duration::from_secs(5), Duration::from_secs(30), 2));
+        assert_eq!(
+            (check.interval, check.timeout, check.retries),
+            (Duration::from_secs(5), Duration::from_secs(30), 2)
+        );
     }
 
     #[test]
     fn sparse_and_null_sections_are_empty_and_nonsense_is_refused() {
         for (text, outcome) in [
             (r#"{"rootfs":{"type":"layers","diff_ids":null},"config":null}"#, ""),
-            (r#"{"rootfs":{"type":"layers"},"config":{"Cmd":null,"Env":null,"Labels":null},"created":"garbage"}"#, ""),
+            (
+                r#"{"rootfs":{"type":"layers"},"config":{"Cmd":null,"Env":null,"Labels":null},"created":"garbage"}"#,
+                "",
+            ),
             (r#"{"rootfs":{"type":"snapshots"}}"#, "unknown type"),
             (r#"{"os":"windows","rootfs":{"type":"layers"}}"#, "is for windows"),
             (r#"{"config":{}}"#, "missing field"),
@@ -202,7 +221,8 @@ mod tests {
             (r#"{"rootfs":{"type":"layers"},"rootfs":{"type":"layers"}}"#, "twice"),
             ("", "malformed"),
         ] {
-            let got = parse(text.as_bytes()).err().map(|error| error.to_string()).unwrap_or_default();
+            let got =
+                parse(text.as_bytes()).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(got.contains(outcome) && got.is_empty() == outcome.is_empty(), "{text}: {got}");
         }
     }

@@ -97,7 +97,11 @@ mod tests {
             (r#"{"a":1} x"#, false),
             (r#"{"a":"#, false),
         ] {
-            assert_eq!(parse::<serde_json::Value>("it", text.as_bytes(), 100).is_ok(), good, "{text}");
+            assert_eq!(
+                parse::<serde_json::Value>("it", text.as_bytes(), 100).is_ok(),
+                good,
+                "{text}"
+            );
         }
         let deep = "[".repeat(100_000);
         assert!(parse::<serde_json::Value>("it", deep.as_bytes(), 1 << 20).is_err());

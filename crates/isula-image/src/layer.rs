@@ -10,14 +10,13 @@
 //! failed, takes over. A hold keeps a layer from being removed until an image has it; a layer
 //! that neither is held nor part of an image is removed.
 
-use std::{fs, io::Read, sync::Arc};
+use std::{io::Read, sync::Arc};
 
 use isula_core::{
     error::{ErrorKind, PortError},
     fault,
     image::Digest,
 };
-use isula_sys::beneath::writeback;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
@@ -130,7 +129,8 @@ impl Store {
     /// Claims the layer with this diff id; waits while somebody else unpacks it.
     pub async fn claim_layer(&self, diff_id: &Digest) -> Claim {
         let hold = LayerHold::new(&self.shared, diff_id.clone());
-        let turn = self.shared.layers().turn(diff_id).lock_owned().await;
+        let turn = self.shared.layers().turn(diff_id);
+        let turn = turn.lock_owned().await;
         match self.shared.layers().has(diff_id) {
             true => Claim::Present(hold),
             false => Claim::Missing(LayerClaim { hold, _turn: turn }),
@@ -212,7 +212,11 @@ impl Unpacked {
         let diff = dir.path().join("diff");
         files::make_dir(&diff, 0o755)?;
         let limit = blob.map_or(u64::MAX, |blob| blob.size);
-        let source = AtMost::new(source, limit, Excess::Malformed("the layer is longer than its manifest says"));
+        let source = AtMost::new(
+            source,
+            limit,
+            Excess::Malformed("the layer is longer than its manifest says"),
+        );
         let mut compressed = Hashing::new(source);
         let passed = shared.pass(&mut compressed, &diff);
         let passed = match (passed, blob) {
@@ -283,12 +287,10 @@ impl Shared {
         let path = self.layout.layer(&record.diff_id);
         let mut layers = self.layers();
         if !layers.has(&record.diff_id) {
-            fs::rename(dir.path(), &path)
-                .map_err(|error| PortError::io(format!("cannot make {}", path.display()), error))?;
+            files::rename(dir.path(), &path)?;
             layers.insert(record);
         }
         drop(layers);
-        writeback::sync_dir(&self.layout.layers())
-            .map_err(|error| PortError::io("cannot make a layer durable", error))
+        files::sync_dir(&self.layout.layers())
     }
 }

@@ -8,6 +8,7 @@
 //! images/<image id>.json   an image; appears by one rename, after all it names is durable
 //! refs/<sha256>.json       one name of one image (`.new`: takes effect with its image)
 //! snapshots/<container>/   diff/ and work/ of overlay, and an empty file that names the image
+//! empty/                   below containers of images without layers
 //! tmp/  trash/             half-made and half-removed things; emptied at start
 //! quarantine/              what was found damaged at start
 //! ```
@@ -33,6 +34,9 @@ mod import;
 mod load;
 mod snapshot;
 mod store;
+mod stream;
+#[cfg(test)]
+mod testing;
 mod trash;
 mod unpack;
 

@@ -28,10 +28,8 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 /// Docker's index.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-const CONFIGS: [&str; 2] = [
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-];
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 /// A reference to a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -155,7 +153,9 @@ impl Manifest {
             return Err(unsupported(format!("it is no container image, but of type {kind}")));
         }
         if config.size > DOCUMENT_LIMIT as u64 {
-            return Err(corrupt(format!("the configuration is larger than {DOCUMENT_LIMIT} bytes")));
+            return Err(corrupt(format!(
+                "the configuration is larger than {DOCUMENT_LIMIT} bytes"
+            )));
         }
         check_layer_count(layers.len())?;
         layers.iter().try_for_each(|layer| check_layer_type(&layer.media_type))?;
@@ -249,10 +249,18 @@ mod tests {
         for (body, announced, outcome) in [
             (format!(r#"{CONFIG},"layers":[{tar}]"#), Some(OCI_MANIFEST), "manifest"),
             (format!(r#"{CONFIG},"layers":[{tar}]"#), None, "manifest"),
-            (format!(r#"{CONFIG},"layers":null"#), Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"), "manifest"),
+            (
+                format!(r#"{CONFIG},"layers":null"#),
+                Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"),
+                "manifest",
+            ),
             (r#""manifests":[]"#.into(), Some(OCI_INDEX), "index"),
             (r#""manifests":[]"#.into(), None, "index"),
-            (format!(r#""mediaType":"{DOCKER_MANIFEST}",{CONFIG},"layers":[{tar}]"#), Some(OCI_MANIFEST), "was announced as"),
+            (
+                format!(r#""mediaType":"{DOCKER_MANIFEST}",{CONFIG},"layers":[{tar}]"#),
+                Some(OCI_MANIFEST),
+                "was announced as",
+            ),
             (format!(r#""manifests":[],{CONFIG},"layers":[{tar}]"#), None, "both"),
             (r#""manifests":[],"layers":[]"#.into(), None, "both"),
             (format!(r#"{CONFIG},"layers":[{tar}]"#), Some(OCI_INDEX), "lacks the members"),
@@ -265,7 +273,11 @@ mod tests {
             (r#""schemaVersion":1,"fsLayers":[]"#.into(), None, "schema 1"),
             (r#""mediaType":"text/plain""#.into(), None, "unknown type text/plain"),
             (r#""x":1"#.into(), None, "lacks the members"),
-            (format!(r#"{},"layers":[]"#, CONFIG.replace("sha256:", "sha256:../")), None, "invalid digest"),
+            (
+                format!(r#"{},"layers":[]"#, CONFIG.replace("sha256:", "sha256:../")),
+                None,
+                "invalid digest",
+            ),
         ] {
             let text = format!("{{{body}}}");
             let got = match Document::parse(text.as_bytes(), announced) {

@@ -32,7 +32,8 @@ impl Platform {
     pub fn parse(text: &str) -> Result<Self, PortError> {
         let parts: Vec<&str> = text.split('/').collect();
         let word = |part: &&str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
         };
         if !parts.iter().all(word) {
             return Err(invalid(text));
@@ -152,11 +153,14 @@ mod tests {
                 .split(' ')
                 .map(|text| {
                     let mut parts = text.split('/').map(str::to_owned);
-                    (text, Platform {
-                        os: parts.next().unwrap(),
-                        architecture: parts.next().unwrap(),
-                        variant: parts.next(),
-                    })
+                    (
+                        text,
+                        Platform {
+                            os: parts.next().unwrap(),
+                            architecture: parts.next().unwrap(),
+                            variant: parts.next(),
+                        },
+                    )
                 })
                 .collect();
             let wanted = Platform::parse(wanted).unwrap();

@@ -57,11 +57,19 @@ impl Trash {
         discard(&self.shared.dir, &self.shared.serial, path)
     }
 
-    /// Runs `collect`, which may discard more, and frees everything discarded so far, on a thread
-    /// that ends when nothing is left.
-    pub(crate) fn sweep(&self, collect: impl FnOnce() + Send + 'static) {
+    /// Frees everything discarded so far, on a thread that ends when nothing is left.
+    pub(crate) fn sweep(&self) {
+        self.start(None);
+    }
+
+    /// As [`Trash::sweep`], after `collect`, which may discard more.
+    pub(crate) fn sweep_after(&self, collect: impl FnOnce() + Send + 'static) {
+        self.start(Some(Box::new(collect)));
+    }
+
+    fn start(&self, collect: Option<Collect>) {
         let mut work = self.shared.work();
-        work.collect = Some(Box::new(collect));
+        work.collect = collect.or(work.collect.take());
         work.wanted = true;
         if work.running {
             return;
@@ -190,11 +198,12 @@ mod tests {
         fs::write(&file, "x").unwrap();
         let late = std::sync::Arc::new(trash);
         let in_collect = std::sync::Arc::clone(&late);
-        late.sweep(move || {
+        late.sweep_after(move || {
             in_collect.discard(&file).unwrap();
             done.0.send(()).unwrap();
         });
         done.1.recv().unwrap();
+        late.sweep();
         late.wait();
         assert_eq!(fs::read_dir(&bin).unwrap().count(), 0);
     }

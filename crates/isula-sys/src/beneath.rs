@@ -289,6 +289,23 @@ pub fn set_attributes_at(dir: impl AsFd, name: &[u8], attributes: &Attributes) -
     Ok(fs::utimensat(dir, name, &attributes.times(), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// Sets owner and mode of the directory `name`, which is not followed.
+///
+/// # Errors
+/// As `openat(2)`, `fchown(2)` and `fchmod(2)`.
+pub fn set_owner_at(
+    dir: impl AsFd,
+    name: &[u8],
+    (uid, gid): (u32, u32),
+    mode: u32,
+) -> io::Result<()> {
+    let dir = open_dir_at(dir, name)?;
+    if (uid, gid) != (0, 0) {
+        fs::fchown(&dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    set_mode(&dir, mode)
+}
+
 /// Sets owner and times of the symbolic link `name`; it has no mode of its own.
 ///
 /// # Errors

@@ -70,7 +70,8 @@ const BROKEN_PIPE: u8 = 141;
 impl Failure {
     /// Wrong flags or arguments of a command.
     pub fn usage(command: &str, message: impl Into<String>) -> Self {
-        Self::Usage { command: format!("isula {command}"), message: message.into() }
+        let command = format!("isula {command}").trim_end().to_owned();
+        Self::Usage { command, message: message.into() }
     }
 
     /// Something on this side failed.

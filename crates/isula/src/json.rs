@@ -57,7 +57,9 @@ impl Value {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Map(fields) => fields.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            Self::Map(fields) => {
+                fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+            }
             _ => None,
         }
     }
@@ -228,7 +230,8 @@ mod tests {
 
     #[test]
     fn order_and_numbers_survive_in_both_forms() {
-        let text = r#"{"b":[1,-2,18446744073709551615,1.5],"a":{},"c":[],"d":null,"e":"\"\n\u0007é"}"#;
+        let text =
+            r#"{"b":[1,-2,18446744073709551615,1.5],"a":{},"c":[],"d":null,"e":"\"\n\u0007é"}"#;
         let value = Value::parse(text.as_bytes()).unwrap();
         assert_eq!(value.compact(), text);
         let pretty = Value::parse(br#"{"b":[1],"a":{"x":true},"c":[],"d":{}}"#).unwrap().pretty(4);

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use lcr::cgroup::CgroupPlan;
+use lcr::cgroup::Cgroup;
 use lcr::plan::Hooks;
 use lcr::{Plan, Stdio};
 
@@ -23,7 +23,7 @@ pub struct Built {
     /// What could not be given in full.
     pub warnings: Vec<String>,
     /// Its control group, if that is known.
-    pub cgroup: Option<CgroupPlan>,
+    pub cgroup: Option<Cgroup>,
     /// What is called after its end.
     pub hooks: Hooks,
     /// The runtime that built it, unless that is the built-in one.
@@ -52,7 +52,7 @@ pub fn build(plan: &[u8], open_stdin: bool) -> Result<(Built, Sides), Failure> {
         pidfd: init.pidfd,
         console: init.console,
         warnings,
-        cgroup: Some(plan.cgroup),
+        cgroup: Some(plan.cgroup.cgroup().clone()),
         hooks: plan.hooks,
         external: None,
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use isula_sys::files::Durability;
 use isula_sys::process;
 use isula_sys::signal::Signal;
-use lcr::cgroup::CgroupPlan;
+use lcr::cgroup::Cgroup;
 use lcr::plan::Hooks;
 
 use crate::built;
@@ -39,7 +39,7 @@ pub struct Container {
     pub external: Option<Runtime>,
     bundle: OwnedFd,
     /// `None` when it is taken away, or not known with an external runtime.
-    cgroup: Option<CgroupPlan>,
+    cgroup: Option<Cgroup>,
     hooks: Hooks,
     recorded: Option<Durability>,
     /// Until when output is read after the end.
@@ -70,9 +70,7 @@ impl Container {
         };
         let (built, sides) = match start.external {
             None => built::build(plan, start.open_stdin)?,
-            Some(external) => {
-                Runtime::new(external, start.id).build(plan, start.open_stdin)?
-            }
+            Some(external) => Runtime::new(external, start.id).build(plan, start.open_stdin)?,
         };
         let at = Time::now();
         let manners = Manners { waits: false, stdin_once: start.stdin_once };
@@ -150,7 +148,9 @@ impl Container {
         }
         if let Some(cgroup) = self.cgroup.take() {
             // Empty as a rule: the kernel kills a pid namespace with its init process.
-            let _ = cgroup.kill();
+            if cgroup.pids().is_ok_and(|pids| !pids.is_empty()) {
+                let _ = cgroup.kill();
+            }
             let _ = cgroup.remove();
         }
         let hooks = std::mem::take(&mut self.hooks);

@@ -44,11 +44,7 @@ pub struct Fresh {
 ///
 /// # Errors
 /// Says what could not be done; no process is left then.
-pub fn start(
-    (init, pidfd): (i32, &OwnedFd),
-    exec: &Exec,
-    plan: &[u8],
-) -> Result<Fresh, Failure> {
+pub fn start((init, pidfd): (i32, &OwnedFd), exec: &Exec, plan: &[u8]) -> Result<Fresh, Failure> {
     let plan = ProcessPlan::decode(plan).map_err(|error| other(error.to_string()))?;
     let streams = |error| failure("make the streams of the process", &error);
     let (stdio, sides) = if plan.terminal {

@@ -84,11 +84,11 @@ impl Runtime {
     /// Says what could not be done, with the end of the runtime's log; nothing is left then.
     pub fn build(self, cgroup: &[u8], open_stdin: bool) -> Result<(Built, Sides), Failure> {
         if let Some(overlay) = &self.external.overlay {
-            mount_rootfs(overlay)
-                .map_err(|error| failure("mount the root file system", &error))?;
+            mount_rootfs(overlay).map_err(|error| failure("mount the root file system", &error))?;
         }
         match self.create(open_stdin).and_then(|(pid, console, sides)| {
-            let pidfd = process::open(pid).map_err(|error| failure("find the init process", &error))?;
+            let pidfd =
+                process::open(pid).map_err(|error| failure("find the init process", &error))?;
             self.run(&["start", &self.id], TIME)?;
             Ok((pid, pidfd, console, sides))
         }) {
@@ -143,7 +143,11 @@ impl Runtime {
         let arguments: &[&str] = match order {
             Order::Kill { signal, all } => {
                 number = signal.to_string();
-                if all { &["kill", "--all", &self.id, &number] } else { &["kill", &self.id, &number] }
+                if all {
+                    &["kill", "--all", &self.id, &number]
+                } else {
+                    &["kill", &self.id, &number]
+                }
             }
             Order::Pause => &["pause", &self.id],
             Order::Resume => &["resume", &self.id],
@@ -306,8 +310,7 @@ fn mount_rootfs(overlay: &Overlay) -> io::Result<()> {
 
 fn listen(name: &str) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     let _ = std::fs::remove_file(name);
     rustix::net::bind(&socket, &SocketAddrUnix::new(name)?)?;
     rustix::net::listen(&socket, 1)?;

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use isula_sys::process;
-use isula_sys::signal::{self, Signal, SignalFile};
+use isula_sys::signal::{Signal, SignalFile};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions};
 
@@ -90,7 +90,6 @@ pub fn is_wanted(name: Option<&OsString>) -> bool {
     name.is_some_and(|name| name == PATH)
 }
 
-/// Signals that the kernel itself raises in a process are not blocked in children.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +103,7 @@ mod tests {
         assert!(!is_wanted(None));
         // What is blocked here must not be blocked in the command: the standard library clears the
         // mask of a child.
-        signal::block_all().unwrap();
+        isula_sys::signal::block_all().unwrap();
         let status = Command::new("/bin/sh").args(["-c", "kill -TERM $$; exit 3"]).status();
         assert_eq!(status.unwrap().code(), None, "it was killed");
     }

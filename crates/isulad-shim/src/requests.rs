@@ -78,7 +78,8 @@ impl Shim {
         if self.container.is_some() {
             return Err(wrong_state("the container was started before"));
         }
-        self.settle_in(&start.directory).map_err(|error| failure("use the run directory", &error))?;
+        self.settle_in(&start.directory)
+            .map_err(|error| failure("use the run directory", &error))?;
         let container = Container::start(&self.poll, start, plan, session)?;
         // The daemon that asked for it knows the pid by the answer, another one finds it here.
         let written = write_facts(Some((container.started.pid, container.started.pid_start)));

@@ -184,9 +184,8 @@ impl Shim {
     }
 
     fn ended(&mut self, pid: i32, code: i32) {
-        let is_init = |container: &Container| {
-            container.ended.is_none() && container.started.pid == pid
-        };
+        let is_init =
+            |container: &Container| container.ended.is_none() && container.started.pid == pid;
         if self.container.as_ref().is_some_and(is_init) {
             self.end(code);
         } else if let Some(index) = self.calls.iter().position(|call| call.pid == pid) {

@@ -9,6 +9,9 @@ pub enum Invalid {
     /// Neither the request nor the image says what to run.
     #[error("no command specified")]
     NoCommand,
+    /// Neither an image nor a directory to run from.
+    #[error("no image specified")]
+    NoSource,
     /// A value that can't be accepted.
     #[error("invalid {field} {value:?}: {why}")]
     Value {
@@ -39,7 +42,7 @@ pub enum Invalid {
 
 impl Invalid {
     /// A value that can't be accepted.
-    pub(crate) fn value(field: &'static str, value: impl ToString, why: impl Into<String>) -> Self {
+    pub fn value(field: &'static str, value: impl ToString, why: impl Into<String>) -> Self {
         Self::Value { field, value: value.to_string(), why: why.into() }
     }
 

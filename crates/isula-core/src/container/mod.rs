@@ -10,6 +10,7 @@ mod invalid;
 mod merge;
 mod new;
 pub mod path;
+pub mod restart;
 pub mod security;
 mod state;
 mod verify;

@@ -24,8 +24,9 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Vec<Moun
     let dev = targets(host).any(|target| target == "/dev");
     mounts.retain(|mount| {
         let destination = mount.destination().to_string_lossy();
-        !targets(host).any(|target| target == destination)
-            && !(dev && destination.starts_with("/dev/"))
+        let replaced = targets(host).any(|target| target == destination);
+        let covered = dev && destination.starts_with("/dev/");
+        !replaced && !covered
     });
     let mut own: Vec<Mount> = host.tmpfs.iter().map(tmpfs).collect();
     let recursive = linux::version(&facts.host.kernel) >= RECURSIVE_READONLY;

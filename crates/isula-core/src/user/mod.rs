@@ -72,6 +72,14 @@ pub fn check(spec: &str) -> Result<(), UserError> {
     split(spec).map(drop)
 }
 
+/// Whether `resolve` could need the group file: not when everything is a number.
+#[must_use]
+pub fn needs_groups(spec: &str, group_add: &[String]) -> bool {
+    let number = |text: &str| matches!(wanted(text), Ok(Wanted::Id(_)));
+    let primary = spec.split_once(':').is_some_and(|(_, group)| number(group));
+    !primary || !group_add.iter().all(|group| number(group))
+}
+
 fn split(spec: &str) -> Result<(Wanted<'_>, Wanted<'_>), UserError> {
     let (user, group) = spec.split_once(':').unwrap_or((spec, ""));
     if group.contains(':') {

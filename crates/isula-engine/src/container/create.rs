@@ -1,6 +1,15 @@
-//! `create`.
-use isula_core::{container::NewContainer, id::ContainerId};
-use crate::{Engine, Result};
+//! `create`: a name, a writable layer, a durable record, volumes.
+
+use isula_core::{
+    container::{Container, NewContainer, Source},
+    event::ContainerAction,
+    fault,
+    id::ContainerId,
+    user::ResolvedUser,
+};
+
+use crate::{Engine, Result, slot::Slot, undo::Undo};
+
 /// A container was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
@@ -9,7 +18,71 @@ pub struct Created {
     /// What was asked for and can't be had as asked.
     pub warnings: Vec<String>,
 }
+
+/// What is known of a container that was just made.
+struct Made {
+    warnings: Vec<String>,
+    fingerprint: u64,
+    user: ResolvedUser,
+}
+
 impl Engine {
     /// Makes a container; durable on return.
-    pub async fn create(&self, new: NewContainer) -> Result<Created> { todo!() }
+    ///
+    /// # Errors
+    /// The request is wrong, the name is taken, the image is missing, or a port failed; nothing is
+    /// left behind.
+    pub async fn create(&self, new: NewContainer) -> Result<Created> {
+        let id = ContainerId::from_random(self.ports.entropy.random());
+        let (container, mut warnings) = self.accept(id.clone(), new)?;
+        let name = self.index.reserve(&container.name, &id)?;
+        fault::point("create.named");
+
+        let mut undo = Undo::default();
+        match self.make(&container, &mut undo).await {
+            Ok(made) => {
+                drop(undo);
+                warnings.extend(made.warnings);
+                let slot = Slot::new(container);
+                let mut marks = slot.marks();
+                marks.fingerprint = Some(made.fingerprint);
+                marks.user = Some(Box::new(made.user));
+                drop(marks);
+                self.index.add(slot);
+                name.keep();
+                fault::point("create.shown");
+                self.publish(&id, ContainerAction::Create);
+                Ok(Created { id, warnings })
+            }
+            Err(error) => {
+                undo.run().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn make<'a>(&'a self, container: &'a Container, undo: &mut Undo<'a>) -> Result<Made> {
+        let ports = &self.ports;
+        let Container { id, host, .. } = container;
+        if let Source::Image { id: image, .. } = &container.source {
+            undo.push("making the writable layer", ports.snapshots.remove(id));
+            let work = ports.snapshots.prepare(id, image);
+            self.port(container, "make its writable layer", work).await?;
+        }
+        fault::point("create.snapshot");
+
+        // A container whose namespaces are joined need not run before the start.
+        let joined = self.joined(container).unwrap_or_default();
+        let prepared = self.prepare(container, None, joined, None).await?;
+        let checked = async { ports.runtime.verify(&prepared.launch) };
+        self.port(container, "be run as asked", checked).await?;
+        undo.push("recording the container", ports.records.remove(id, &host.runtime));
+        let files = prepared.files(container);
+        self.port(container, "record it", ports.records.create(container, &files)).await?;
+        fault::point("create.records");
+
+        let warnings = self.provide_volumes(container, undo).await?;
+        fault::point("create.volumes");
+        Ok(Made { warnings, fingerprint: prepared.fingerprint, user: prepared.user })
+    }
 }

@@ -1,6 +1,14 @@
-//! `exec`.
-use isula_core::{container::ExecConfig, id::ContainerId, ports::{Attach, ExecExit, ProcessId, Session}};
-use crate::{Engine, Result};
+//! `exec`: a further process in a running container.
+
+use isula_core::{
+    container::{Container, ExecConfig, Invalid, State, path},
+    id::ContainerId,
+    ports::{Attach, ExecExit, ExecStarted, ProcessId, Session},
+    spec,
+};
+
+use crate::{Engine, Error, Result, launch::Root};
+
 /// A detached process was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executed {
@@ -11,6 +19,7 @@ pub struct Executed {
     /// On the host.
     pub pid: i32,
 }
+
 /// A process with a client.
 pub struct ExecAttached {
     /// The process.
@@ -22,9 +31,72 @@ pub struct ExecAttached {
     /// The end (the same status as in the stream).
     pub exit: ExecExit,
 }
+
 impl Engine {
     /// Starts a further process in a running container and leaves it alone.
-    pub async fn exec(&self, query: &str, config: ExecConfig) -> Result<Executed> { todo!() }
+    ///
+    /// # Errors
+    /// The container does not run, or the process can't be started.
+    pub async fn exec(&self, query: &str, config: ExecConfig) -> Result<Executed> {
+        self.execute(query, config, None).await.map(|(_, process, _)| process)
+    }
+
     /// Starts a further process in a running container with a client.
-    pub async fn exec_attached(&self, query: &str, config: ExecConfig, attach: Attach) -> Result<ExecAttached> { todo!() }
+    ///
+    /// # Errors
+    /// As [`Engine::exec`].
+    pub async fn exec_attached(
+        &self,
+        query: &str,
+        config: ExecConfig,
+        attach: Attach,
+    ) -> Result<ExecAttached> {
+        let tty = config.tty;
+        let (container, process, started) = self.execute(query, config, Some(attach)).await?;
+        let session = started.session.ok_or_else(|| self.no_session(&container))?;
+        Ok(ExecAttached { process, tty, session, exit: started.exit })
+    }
+
+    async fn execute(
+        &self,
+        query: &str,
+        config: ExecConfig,
+        attach: Option<Attach>,
+    ) -> Result<(std::sync::Arc<Container>, Executed, ExecStarted)> {
+        let config = verified(config)?;
+        let container = self.running(query)?;
+        if let State::Paused(_) = container.state {
+            return Err(Error::Paused(query.to_owned()));
+        }
+        let wanted = config.user.as_ref().unwrap_or(&container.config.user);
+        let user = self.resolve_user(&container, wanted, Root::Running).await?;
+        let facts = (self.ports.host.facts(), &self.defaults);
+        let process = spec::exec_process(&container, &config, &user, facts)?;
+        let id = ProcessId(self.random_name());
+        let work = self.ports.runtime.exec(&container.id, &id, &process, attach);
+        let limit = self.settings.start_timeout;
+        let action = "start the process";
+        let started = self.port_within(limit, &container, action, work).await?;
+        let executed = Executed { container: container.id.clone(), id, pid: started.pid };
+        Ok((container, executed, started))
+    }
+}
+
+fn verified(mut config: ExecConfig) -> Result<ExecConfig, Invalid> {
+    if config.args.is_empty() {
+        return Err(Invalid::NoCommand);
+    }
+    if let Some(arg) = config.args.iter().find(|arg| arg.contains('\0')) {
+        return Err(Invalid::value("command", arg, "it has a NUL character"));
+    }
+    for entry in &config.env {
+        let named = entry.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+        if !named || entry.contains('\0') {
+            return Err(Invalid::value("env", entry, "it must be NAME=value"));
+        }
+    }
+    if let Some(directory) = &mut config.working_dir {
+        *directory = path::clean("workdir", directory)?;
+    }
+    Ok(config)
 }

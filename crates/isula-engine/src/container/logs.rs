@@ -1,7 +1,27 @@
 //! `logs`.
-use isula_core::ports::{ItemStream, LogOptions, LogRecord};
-use crate::{Engine, Result};
+
+use isula_core::{
+    container::LogDriver,
+    ports::{ItemStream, LogOptions, LogRecord, LogSource},
+};
+
+use crate::{Engine, Error, Result};
+
 impl Engine {
     /// What a container has written; with `follow` also what it writes until it ends.
-    pub async fn logs(&self, query: &str, options: LogOptions) -> Result<ItemStream<LogRecord>> { todo!() }
+    ///
+    /// # Errors
+    /// Its log driver keeps nothing that could be read.
+    pub async fn logs(&self, query: &str, options: LogOptions) -> Result<ItemStream<LogRecord>> {
+        let container = self.index.find(query)?.container();
+        if container.host.log.driver == LogDriver::None {
+            return Err(Error::NoLog(query.to_owned()));
+        }
+        let source = LogSource {
+            id: container.id.clone(),
+            bundle: self.ports.records.directory(&container.id, &container.host.runtime),
+            log: container.host.log.clone(),
+        };
+        self.port(&container, "read its log", self.ports.runtime.logs(source, options)).await
+    }
 }

@@ -1,5 +1,6 @@
 //! The use cases of containers, one a file.
 
+mod accept;
 mod attach;
 mod create;
 mod exec;
@@ -22,6 +23,7 @@ pub use create::Created;
 pub use exec::{ExecAttached, Executed};
 pub use inspect::Inspection;
 pub use list::{ListOptions, Listed};
+pub(crate) use remove::Anonymous;
 pub use remove::RemoveOptions;
 pub use start::Started;
 pub use wait::Condition;

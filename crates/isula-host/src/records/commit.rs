@@ -1,6 +1,6 @@
 //! Into the journal, and from one half of it to the other.
 
-use std::{io, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
 use isula_core::{
     error::{ErrorKind, PortError, chain},
@@ -31,7 +31,7 @@ impl Shared {
                 Some(done) => return Ok((guard, done)),
                 None => {
                     drop(guard);
-                    self.go_on(Some(length)).await?;
+                    self.go_on(length).await?;
                 }
             }
         }
@@ -42,20 +42,17 @@ impl Shared {
         outcome(self.journal.sync().await)
     }
 
-    /// Goes on to the other half, and settles the one that was left. With the length of a record
-    /// that waits: only if it does not fit by now, and settling happens in the background.
-    pub(super) async fn go_on(self: &Arc<Self>, waiting: Option<usize>) -> Result<()> {
+    /// Goes on to the other half unless a record of this length fits by now, and settles the one
+    /// that was left in the background.
+    pub(super) async fn go_on(self: &Arc<Self>, length: usize) -> Result<()> {
         let guard = self.settling.lock().await;
-        if waiting.is_some_and(|length| self.journal.fits(length)) {
+        if self.journal.fits(length) {
             return Ok(());
         }
         if let Some(half) = self.journal.unsettled() {
             self.settle(half).await?;
         }
         let left = self.journal.flip();
-        if waiting.is_none() {
-            return self.settle(left).await;
-        }
         drop(guard);
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -94,7 +91,7 @@ impl Shared {
                 return Err(error);
             }
         }
-        replay::sync_parents(&self.places, &self.trash)?;
+        rustix::fs::syncfs(File::open(self.places.engines())?)?;
         self.journal.settle(half)
     }
 }

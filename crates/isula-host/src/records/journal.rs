@@ -6,15 +6,15 @@
 //!   ┌────────┬────────┬───┬──────────────┐   ┌────────┬────────┬───┬───────────┐
 //!   │ record │ record │ … │ zeros or old │   │ record │ record │ … │           │
 //!   └────────┴────────┴───┴──────────────┘   └────────┴────────┴───┴───────────┘
-//!   record: magic u32 │ length u32 │ generation u64 │ run u64 │ crc u32 │ payload
+//!   record: magic u32 │ length u32 │ generation u64 │ crc u32 │ payload
 //! ```
 //!
 //! A half is filled front to back, then the other one, which must have been *settled* before: what
-//! its records say is in synced plain files. The records of a half that count are those from its
-//! start that share generation and run and whose checksum is right; the first that does not ends
-//! them (a torn tail is the normal trace of a crash, and nothing behind it was acknowledged). The
-//! half of the lower generation is older. `run` is random for each opening, so that a tail which a
-//! crash left behind never joins on to records written later.
+//! its records say is in synced plain files. The half of the lower generation is older. The
+//! checksum of a record goes on from that of the record before it, so the records of a half that
+//! count are those from its start up to the first whose checksum is wrong: a torn tail is the
+//! normal trace of a crash, nothing behind it was acknowledged, and no record written later in its
+//! place lets what is behind it count again.
 //!
 //! Every change is in the journal before any plain file of an acknowledged container is touched.
 
@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"iSJ1");
-const HEADER: usize = 28;
+const HEADER: usize = 20;
 
 /// One change of one container's record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +80,6 @@ pub(super) type Synced = Result<(), Arc<io::Error>>;
 pub(super) struct Journal {
     file: File,
     half_size: usize,
-    run: u64,
     state: Mutex<State>,
 }
 
@@ -89,6 +88,8 @@ struct State {
     /// Where the next record goes, from the start of the half.
     offset: usize,
     generation: u64,
+    /// The checksum of the record before it in this half.
+    chain: u32,
     /// The number of the last record.
     last: u64,
     /// The number of the last record in each half.
@@ -132,52 +133,38 @@ impl Half {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// Of the records; 0 when there are none.
-    pub(super) generation: u64,
+    generation: u64,
     /// The payloads in order.
     pub(super) payloads: Vec<Vec<u8>>,
+    /// Bytes of them with their headers.
+    length: usize,
+    /// The checksum of the last.
+    chain: u32,
 }
 
 impl Journal {
     /// Opens the journal, or makes an empty one of two halves of `half_size` bytes, and gives what
-    /// is in it, the older half first. Nothing is appended before [`Journal::begin`].
-    pub(super) fn open(path: &Path, half_size: usize, run: u64) -> io::Result<(Self, [Contents; 2])> {
-        let size = half_size * 2;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600);
-        let file = match options.open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                options.create(true);
-                options.open(path)?
-            }
-            Err(error) => return Err(error),
-        };
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        if length < size {
-            // Real blocks, so that an append later needs no space and no metadata.
-            file.write_all_at(&vec![0; size - length], length as u64)?;
-            file.sync_all()?;
-            if let Some(parent) = path.parent() {
-                File::open(parent)?.sync_all()?;
-            }
-        }
-        let mut bytes = vec![0; half_size];
+    /// is in it, the older half first. Appending goes on where it ended.
+    pub(super) fn open(path: &Path, half_size: usize) -> io::Result<(Self, [Contents; 2])> {
+        let file = open_filled(path, half_size * 2)?;
         let mut contents = [Contents::default(), Contents::default()];
+        let mut bytes = vec![0; half_size];
         for half in Half::BOTH {
             file.read_exact_at(&mut bytes, start(half, half_size))?;
             *half.of(&mut contents) = scan(&bytes);
         }
         let [first, second] = &contents;
-        let (newest, generation) = if second.generation > first.generation {
-            (Half::Second, second.generation)
-        } else {
-            (Half::First, first.generation)
-        };
-        let state = State {
-            // The newest half stays readable until the next one is in use.
-            half: newest.other(),
-            offset: 0,
-            generation: generation + 1,
+        let current =
+            if second.generation > first.generation { Half::Second } else { Half::First };
+        if current == Half::First {
+            contents.reverse();
+        }
+        let [older, newer] = &contents;
+        let mut state = State {
+            half: current,
+            offset: newer.length,
+            generation: newer.generation.max(1),
+            chain: newer.chain,
             last: 0,
             ends: [0, 0],
             settled: [true, true],
@@ -186,10 +173,17 @@ impl Journal {
             waiting: Vec::new(),
             syncs: 0,
         };
-        if newest == Half::First {
-            contents.reverse();
+        for (half, contents) in [(current.other(), older), (current, newer)] {
+            for payload in &contents.payloads {
+                state.last += 1;
+                if let Some(id) = id_of(payload) {
+                    state.newest.insert(id, state.last);
+                }
+                *half.of(&mut state.ends) = state.last;
+                *half.of(&mut state.settled) = false;
+            }
         }
-        Ok((Self { file, half_size, run, state: Mutex::new(state) }, contents))
+        Ok((Self { file, half_size, state: Mutex::new(state) }, contents))
     }
 
     /// The longest payload that is appended; longer ones take the direct way.
@@ -208,10 +202,11 @@ impl Journal {
         if state.offset + HEADER + payload.len() > self.half_size {
             return Ok(Appended::Full);
         }
-        let bytes = frame(payload, state.generation, self.run)?;
+        let (bytes, chain) = frame(payload, state.generation, state.chain)?;
         let at = start(state.half, self.half_size) + state.offset as u64;
         self.file.write_all_at(&bytes, at)?;
         state.offset += bytes.len();
+        state.chain = chain;
         state.last += 1;
         let number = state.last;
         let half = state.half;
@@ -290,6 +285,7 @@ impl Journal {
         let left = state.half;
         state.half = left.other();
         state.offset = 0;
+        state.chain = 0;
         state.generation += 1;
         left
     }
@@ -346,46 +342,70 @@ fn start(half: Half, half_size: usize) -> u64 {
     }
 }
 
-/// A payload with its header.
-fn frame(payload: &[u8], generation: u64, run: u64) -> io::Result<Vec<u8>> {
+/// Opens a file of at least this size, whose blocks exist: an append needs no space later, and no
+/// metadata has to be synced with it.
+fn open_filled(path: &Path, size: usize) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
+    let file = options.open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if length < size {
+        file.write_all_at(&vec![0; size - length], length as u64)?;
+        file.sync_all()?;
+        if let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+    }
+    Ok(file)
+}
+
+/// The container that a payload is about.
+fn id_of(payload: &[u8]) -> Option<ContainerId> {
+    let record: Record<'_> = postcard::from_bytes(payload).ok()?;
+    ContainerId::try_from(record.id().to_owned()).ok()
+}
+
+/// A payload with its header, and its checksum.
+fn frame(payload: &[u8], generation: u64, chain: u32) -> io::Result<(Vec<u8>, u32)> {
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(&MAGIC.to_le_bytes());
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&generation.to_le_bytes());
-    bytes.extend_from_slice(&run.to_le_bytes());
-    let crc = crc32(crc32(0, &bytes), payload);
+    let crc = crc32(crc32(chain, &bytes), payload);
     bytes.extend_from_slice(&crc.to_le_bytes());
     bytes.extend_from_slice(payload);
-    Ok(bytes)
+    Ok((bytes, crc))
 }
 
 /// The records of a half that count.
-pub(super) fn scan(mut bytes: &[u8]) -> Contents {
+fn scan(half: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    let mut chain = None;
-    while let Some((generation, run, payload, rest)) = next(bytes) {
-        if *chain.get_or_insert((generation, run)) != (generation, run) {
+    let mut bytes = half;
+    while let Some((generation, crc, payload, rest)) = next(bytes, contents.chain) {
+        if !contents.payloads.is_empty() && generation != contents.generation {
             break;
         }
         contents.generation = generation;
+        contents.chain = crc;
         contents.payloads.push(payload.to_vec());
         bytes = rest;
     }
+    contents.length = half.len() - bytes.len();
     contents
 }
 
-/// The first record of these bytes, if it is whole: generation, run, payload, and what follows.
-fn next(bytes: &[u8]) -> Option<(u64, u64, &[u8], &[u8])> {
+/// The first record of these bytes, if it is whole: generation, checksum, payload, what follows.
+fn next(bytes: &[u8], chain: u32) -> Option<(u64, u32, &[u8], &[u8])> {
     let (header, rest) = bytes.split_at_checked(HEADER)?;
     let word = |from: usize| Some(u32::from_le_bytes(header.get(from..from + 4)?.try_into().ok()?));
-    let long = |from: usize| Some(u64::from_le_bytes(header.get(from..from + 8)?.try_into().ok()?));
     if word(0)? != MAGIC {
         return None;
     }
+    let generation = u64::from_le_bytes(header.get(8..16)?.try_into().ok()?);
     let (payload, rest) = rest.split_at_checked(usize::try_from(word(4)?).ok()?)?;
-    let crc = crc32(crc32(0, header.get(..HEADER - 4)?), payload);
-    (crc == word(24)?).then_some((long(8)?, long(16)?, payload, rest))
+    let crc = crc32(crc32(chain, header.get(..HEADER - 4)?), payload);
+    (crc == word(HEADER - 4)?).then_some((generation, crc, payload, rest))
 }
 
 /// CRC-32 (ISO-HDLC, as in gzip: RFC 1952 section 8), continued from `crc`.
@@ -417,12 +437,8 @@ fn crc32(crc: u32, bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Appended, Contents, HEADER, Journal, crc32, frame, scan};
+    use super::{Appended, Contents, Journal, Record, crc32, frame, scan};
     use isula_core::id::ContainerId;
-
-    fn id() -> ContainerId {
-        ContainerId::from_random([7; 32])
-    }
 
     fn texts(contents: &Contents) -> Vec<&[u8]> {
         contents.payloads.iter().map(Vec::as_slice).collect()
@@ -434,14 +450,21 @@ mod tests {
         assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xcbf4_3926);
     }
 
+    /// A half with these payloads, and where each record ends.
+    fn half(payloads: &[&[u8]], generation: u64) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut ends, mut chain) = (Vec::new(), Vec::new(), 0);
+        for payload in payloads {
+            let (framed, crc) = frame(payload, generation, chain).unwrap();
+            bytes.extend(framed);
+            ends.push(bytes.len());
+            chain = crc;
+        }
+        (bytes, ends)
+    }
+
     #[test]
     fn a_half_cut_at_any_byte_keeps_every_whole_record_before_the_cut() {
-        let mut bytes = Vec::new();
-        let mut ends = Vec::new();
-        for payload in [&b"one"[..], b"", b"three", &[0; 40]] {
-            bytes.extend(frame(payload, 5, 9).unwrap());
-            ends.push(bytes.len());
-        }
+        let (bytes, ends) = half(&[b"one", b"", b"three", &[9; 40]], 5);
         for cut in 0..=bytes.len() {
             let mut torn = bytes[..cut].to_vec();
             torn.resize(bytes.len() + 100, 0);
@@ -452,61 +475,81 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_ends_the_records() {
-        let bytes: Vec<u8> =
-            [b"one", b"two"].iter().flat_map(|payload| frame(*payload, 5, 9).unwrap()).collect();
+        let (bytes, ends) = half(&[b"one", b"two"], 5);
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            let whole = usize::from(bit / 8 >= HEADER + 3);
+            let whole = usize::from(bit / 8 >= ends[0]);
             assert_eq!(scan(&damaged).payloads.len(), whole, "bit {bit}");
         }
     }
 
     #[test]
-    fn records_of_another_generation_or_run_do_not_join() {
-        for (generation, run) in [(6, 9), (4, 9), (5, 8)] {
-            let mut bytes = frame(b"one", 5, 9).unwrap();
-            bytes.extend(frame(b"old", generation, run).unwrap());
-            assert_eq!(texts(&scan(&bytes)), [b"one"]);
-        }
+    fn a_record_behind_a_torn_one_never_counts_again() {
+        let (mut bytes, ends) = half(&[b"one", b"two", b"old"], 5);
+        // The second was torn; another of the same length took its place.
+        let first = scan(&bytes[..ends[0]]);
+        let (other, _) = frame(b"TWO", 5, first.chain).unwrap();
+        bytes[ends[0]..ends[1]].copy_from_slice(&other);
+        assert_eq!(texts(&scan(&bytes)), [b"one", b"TWO"]);
+    }
+
+    #[test]
+    fn records_of_an_older_use_of_the_half_do_not_count() {
+        let (old, _) = half(&[b"one", b"two", b"tri"], 5);
+        let (new, ends) = half(&[b"ONE"], 7);
+        let bytes = [&new[..], &old[ends[0]..]].concat();
+        assert_eq!(texts(&scan(&bytes)), [b"ONE"]);
+    }
+
+    fn put(number: u8) -> (ContainerId, Vec<u8>) {
+        let id = ContainerId::from_random([number; 32]);
+        let record = Record::Gone { id: id.as_str(), runtime: "lcr" }.encode().unwrap();
+        (id, record)
     }
 
     #[test]
     fn the_halves_are_used_in_turn_and_read_back_older_first() {
+        const HALF: usize = 120;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
-        let (journal, contents) = Journal::open(&path, 100, 1).unwrap();
+        let ((a, first), (b, second)) = (put(1), put(2));
+        let (journal, contents) = Journal::open(&path, HALF).unwrap();
         assert_eq!(contents.iter().map(|c| c.payloads.len()).sum::<usize>(), 0);
-        assert_eq!(journal.append(&id(), b"first").unwrap(), Appended::At(1));
-        assert_eq!(journal.append(&id(), &[1; 60]).unwrap(), Appended::Full);
+        assert_eq!(journal.append(&a, &first).unwrap(), Appended::At(1));
+        assert_eq!(journal.append(&b, &second).unwrap(), Appended::Full);
         let left = journal.flip();
-        assert!(!journal.is_newest_in(left.other(), &id()));
-        assert!(journal.is_newest_in(left, &id()));
-        assert_eq!(journal.append(&id(), b"second").unwrap(), Appended::At(2));
-        assert!(!journal.is_newest_in(left, &id()));
-        assert!(journal.is_newest_in(left.other(), &id()));
-        assert_eq!(journal.unsettled(), Some(left));
-        journal.settle(left).unwrap();
-        assert_eq!((journal.unsettled(), journal.newest(&id())), (None, Some(2)));
+        assert!(journal.is_newest_in(left, &a));
+        assert!(!journal.is_newest_in(left.other(), &a));
+        assert_eq!(journal.append(&b, &second).unwrap(), Appended::At(2));
         drop(journal);
 
-        let (journal, [older, newer]) = Journal::open(&path, 100, 2).unwrap();
-        assert_eq!((texts(&older), texts(&newer)), (vec![&b"first"[..]], vec![&b"second"[..]]));
-        journal.append(&id(), b"third").unwrap();
-        drop(journal);
-        let (_, [older, newer]) = Journal::open(&path, 100, 3).unwrap();
-        assert_eq!((texts(&older), texts(&newer)), (vec![&b"second"[..]], vec![&b"third"[..]]));
+        let (journal, [older, newer]) = Journal::open(&path, HALF).unwrap();
+        assert_eq!((texts(&older), texts(&newer)), (vec![&first[..]], vec![&second[..]]));
+        assert_eq!((journal.newest(&a), journal.newest(&b)), (Some(1), Some(2)));
+        assert_eq!(journal.append(&a, &first).unwrap(), Appended::Full);
+        assert_eq!(journal.unsettled(), Some(left));
+        journal.settle(left).unwrap();
+        assert_eq!((journal.unsettled(), journal.newest(&a)), (None, None));
+        journal.flip();
+        assert_eq!(journal.append(&b, &second).unwrap(), Appended::At(3));
+        assert!(journal.is_newest_in(left, &b));
+        assert!(!journal.is_newest_in(left.other(), &b));
+        journal.settle(left.other()).unwrap();
+        assert_eq!(journal.newest(&b), Some(3));
     }
 
     #[test]
     fn a_journal_that_was_cut_short_is_filled_up_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
-        let (journal, _) = Journal::open(&path, 100, 1).unwrap();
-        journal.append(&id(), b"first").unwrap();
+        let (journal, _) = Journal::open(&path, 200).unwrap();
+        let ((a, first), (b, second)) = (put(1), put(2));
+        journal.append(&a, &first).unwrap();
+        journal.append(&b, &second).unwrap();
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(150).unwrap();
-        let (_, contents) = Journal::open(&path, 100, 2).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 200);
-        assert_eq!(contents.iter().map(|c| c.payloads.len()).sum::<usize>(), 0);
+        let (_, [_, newer]) = Journal::open(&path, 200).unwrap();
+        assert_eq!(texts(&newer), [&first[..]]);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 400);
     }
 }

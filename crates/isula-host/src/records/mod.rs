@@ -14,8 +14,9 @@
 //!   rename, either the file is good or the journal mends it. States that follow each other quickly
 //!   are written once.
 //! - A half of the journal is used again only after its records were *settled*: compared with the
-//!   plain files, written where they differ, synced. What can't be written then (a full disk) is
-//!   carried over into the other half.
+//!   plain files, written where they differ, then one syncfs(2), some thousand changes after the
+//!   last and off every request's path. What can't be written then (a full disk) is carried over
+//!   into the other half.
 //! - [`Records::load`] finds the plain files already mended; what is damaged all the same goes to
 //!   `quarantine/` with the reason beside it.
 //!
@@ -47,7 +48,7 @@ use isula_core::{
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
 
 use document::Documents;
-use journal::{Appended, Journal, Record};
+use journal::{Journal, Record};
 use plain::Places;
 use replay::What;
 
@@ -130,12 +131,11 @@ impl JournaledRecords {
         };
         let places = Places::below(root);
         let quarantine = root.join("quarantine");
-        plain::make_directory(places.engines(), 0o750).map_err(cannot("make engines/"))?;
-        plain::make_directory(&quarantine, 0o700).map_err(cannot("make quarantine/"))?;
+        make_directory(places.engines(), 0o750).map_err(cannot("make engines/"))?;
+        make_directory(&quarantine, 0o700).map_err(cannot("make quarantine/"))?;
         let trash = Trash::open(root.join("trash")).map_err(cannot("make trash/"))?;
-        let run = random().map_err(cannot("get a random number"))?;
         let (journal, [older, newer]) =
-            Journal::open(&root.join("journal"), half, run).map_err(cannot("open the journal"))?;
+            Journal::open(&root.join("journal"), half).map_err(cannot("open the journal"))?;
         let shared = Shared {
             places,
             quarantine,
@@ -148,17 +148,18 @@ impl JournaledRecords {
             settling: AsyncMutex::new(()),
             carried: Mutex::default(),
         };
-        let payloads = older.payloads.iter().chain(&newer.payloads);
-        shared.mend(payloads).map_err(cannot("mend the records from the journal"))?;
+        // The last records may be in the kernel's memory alone, written just before a kill.
+        shared.journal.sync_now().map_err(cannot("sync the journal"))?;
+        shared.mend(older.payloads.iter().chain(&newer.payloads));
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Writes what lags, and settles the journal, so that nothing is left to mend at the next
-    /// start. For a clean end; nothing is lost without it.
+    /// Makes everything durable and brings the plain files up to date. For a clean end; nothing
+    /// that was acknowledged is lost without it.
     pub async fn close(&self) {
         self.shared.catch_up().await;
-        if let Err(error) = self.shared.go_on(None).await {
-            tracing::warn!(error = %isula_core::error::chain(&error), "cannot settle the journal");
+        if let Err(error) = self.shared.synced().await {
+            tracing::warn!(error = %isula_core::error::chain(&error), "cannot close the records");
         }
     }
 
@@ -166,12 +167,6 @@ impl JournaledRecords {
     pub(crate) fn trash(&self) -> &Trash {
         &self.shared.trash
     }
-}
-
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_le_bytes(bytes))
 }
 
 /// Runs what may block where blocking is allowed.
@@ -193,25 +188,20 @@ fn payload(id: &ContainerId, runtime: &str, what: &What) -> io::Result<Vec<u8>> 
 }
 
 impl Shared {
-    /// At the start: carries out the journal on the plain files.
-    fn mend<'a>(&self, payloads: impl Iterator<Item = &'a Vec<u8>>) -> io::Result<()> {
+    /// At the start: makes the plain files say what the journal says. Nothing has to be synced, for
+    /// the journal keeps it.
+    fn mend<'a>(&self, payloads: impl Iterator<Item = &'a Vec<u8>>) {
         let (changes, reasons) = replay::fold(payloads);
         for reason in reasons {
             tracing::warn!(%reason, "passed over in the journal");
         }
         for (id, change) in changes {
             let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else { continue };
-            tracing::warn!(%id, %error, "cannot mend a record; it stays in the journal");
-            let payload = payload(&id, &change.runtime, &change.what)?;
-            if self.journal.append(&id, &payload)? == Appended::Full {
-                return Err(error);
-            }
+            tracing::warn!(%id, %error, "cannot mend the files of a record");
             if let What::Put(documents) = change.what {
                 locked(&self.carried).push((id, documents));
             }
         }
-        replay::sync_parents(&self.places, &self.trash)?;
-        self.journal.sync_now()
     }
 
     /// Adds what could not be written to plain files to what was read from them.

@@ -147,8 +147,8 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write_atomic_unsynced(path, bytes, mode)
 }
 
-/// Makes the directory hold these documents, durably: what an earlier crash left is finished.
-pub(super) fn settle(places: &[PathBuf; 2], documents: &Documents) -> io::Result<()> {
+/// Makes the directory hold these documents; what an earlier crash left is finished.
+pub(super) fn mend(places: &[PathBuf; 2], documents: &Documents) -> io::Result<()> {
     let [directory, preliminary] = places;
     if !directory.exists() && preliminary.exists() {
         fs::rename(preliminary, directory)?;
@@ -157,8 +157,7 @@ pub(super) fn settle(places: &[PathBuf; 2], documents: &Documents) -> io::Result
         make_directory(parent, 0o750)?;
     }
     make_frame(directory)?;
-    write_documents(directory, documents)?;
-    sync_documents(directory)
+    write_documents(directory, documents)
 }
 
 /// Makes both documents durable.

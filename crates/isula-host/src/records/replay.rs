@@ -70,8 +70,7 @@ fn read(payload: &[u8]) -> Result<(ContainerId, Change), String> {
     Ok((id, Change { runtime: runtime.to_owned(), what }))
 }
 
-/// Makes the plain files of one container say what the change says, durably (but for the names in
-/// the directories above, see [`sync_parents`]).
+/// Makes the plain files of one container say what the change says.
 pub(super) fn apply(
     places: &Places,
     trash: &Trash,
@@ -80,22 +79,10 @@ pub(super) fn apply(
 ) -> io::Result<()> {
     let place = places.container(id, &change.runtime)?;
     match &change.what {
-        What::Put(documents) => plain::settle(&place, documents),
+        What::Put(documents) => plain::mend(&place, documents),
         What::Gone => place.iter().try_for_each(|path| trash.take(path).map(drop)),
         What::Direct => Ok(()),
     }
-}
-
-/// Makes renames in and out of the directories of runtimes durable.
-pub(super) fn sync_parents(places: &Places, trash: &Trash) -> io::Result<()> {
-    for entry in fs::read_dir(places.engines())? {
-        let path = entry?.path();
-        if path.is_dir() {
-            plain::sync_directory(&path)?;
-        }
-    }
-    plain::sync_directory(places.engines())?;
-    plain::sync_directory(trash.directory())
 }
 
 /// Reads every container there is; moves aside what is damaged and away what was never

@@ -36,11 +36,6 @@ impl Trash {
         Ok(Self { inside: Arc::new(Inside { directory, next, emptying: AtomicBool::new(false) }) })
     }
 
-    /// Where it is.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.inside.directory
-    }
-
     /// Moves a file or directory of the same file system into the trash. One that is not there is
     /// no error; the answer says whether it was.
     pub(crate) fn take(&self, path: &Path) -> io::Result<bool> {

@@ -56,7 +56,9 @@ impl Extended {
         match key {
             b"path" => self.path = Some(name(value)?),
             b"linkpath" => self.link = Some(name(value)?),
-            b"size" => self.size = Some(unsigned(value).filter(|size| i64::try_from(*size).is_ok())?),
+            b"size" => {
+                self.size = Some(unsigned(value).filter(|size| i64::try_from(*size).is_ok())?)
+            }
             b"uid" => self.uid = Some(unsigned(value)?.try_into().ok()?),
             b"gid" => self.gid = Some(unsigned(value)?.try_into().ok()?),
             b"mtime" => self.modified = Some(time(value)?),
@@ -67,7 +69,8 @@ impl Extended {
                 sparse.real_size = Some(unsigned(value)?);
             }
             b"GNU.sparse.map" => {
-                sparse.map = Some(value.split(|b| *b == b',').map(unsigned).collect::<Option<_>>()?);
+                sparse.map =
+                    Some(value.split(|b| *b == b',').map(unsigned).collect::<Option<_>>()?);
             }
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
                 sparse.map.get_or_insert_default().push(unsigned(value)?);
@@ -197,14 +200,25 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        let good = Extended::parse(b"13 path=a/b c\n30 SCHILY.xattr.user.x=a\n=b\0c\n").unwrap_err();
+        let good =
+            Extended::parse(b"13 path=a/b c\n30 SCHILY.xattr.user.x=a\n=b\0c\n").unwrap_err();
         assert!(good.to_string().contains("malformed record"));
         let good = Extended::parse(b"14 path=a/b c\n28 SCHILY.xattr.user.x=a\n=b\0\n").unwrap();
         assert_eq!(good.path.unwrap(), b"a/b c");
         assert_eq!(good.xattrs, [(b"user.x".to_vec(), b"a\n=b\0".to_vec())]);
         for bad in [
-            "6 path=a\n", "99 path=a\n", "9 path=a\nx", "9 patha=\n ", "0 path=a\n", " 9 path=a\n", "9 path=a ",
-            "-9 path=a\n", "12 size=+1234\n", "9 path=\0\n", "4 =\n", "18446744073709551617 a=b\n",
+            "6 path=a\n",
+            "99 path=a\n",
+            "9 path=a\nx",
+            "9 patha=\n ",
+            "0 path=a\n",
+            " 9 path=a\n",
+            "9 path=a ",
+            "-9 path=a\n",
+            "12 size=+1234\n",
+            "9 path=\0\n",
+            "4 =\n",
+            "18446744073709551617 a=b\n",
         ] {
             assert!(Extended::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }

@@ -75,10 +75,9 @@ fn find(text: &[u8], registry: &str, path: &str) -> Result<Option<Credentials>, 
         exact.or_else(|| written.auths.iter().find(|(name, _)| host(name) == *key))
     });
     let Some((name, entry)) = entry else { return Ok(None) };
-    entry.credentials().map_err(|()| AuthFileError::Entry {
-        path: path.to_owned(),
-        registry: name.clone(),
-    })
+    entry
+        .credentials()
+        .map_err(|()| AuthFileError::Entry { path: path.to_owned(), registry: name.clone() })
 }
 
 impl Entry {

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header::{AUTHORIZATION, WWW_AUTHENTICATE}};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+};
 use serde::Deserialize;
 
 use super::{
@@ -52,7 +55,8 @@ pub(super) async fn renew(
     } else if find("basic").is_some() {
         basic_header(endpoint).ok_or_else(|| Error::Denied("credentials are needed".to_owned()))?
     } else {
-        let schemes: Vec<_> = challenges.iter().map(|challenge| challenge.scheme.as_str()).collect();
+        let schemes: Vec<_> =
+            challenges.iter().map(|challenge| challenge.scheme.as_str()).collect();
         return Err(Error::Challenge(printable(&schemes.join(", "))));
     };
     authorization.header = Some(header);
@@ -61,7 +65,9 @@ pub(super) async fn renew(
 }
 
 fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    // Not `to_str`: that takes ASCII alone, and a realm or service may be written otherwise.
+    let texts = values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
     texts.flat_map(challenge::parse).collect()
 }
 

@@ -63,9 +63,9 @@ impl<'a> Blob<'a> {
     /// # Errors
     /// After all repetitions; names reference and registry.
     pub async fn next_piece(&mut self) -> Result<Option<Bytes>, PortError> {
-        self.next().await.map_err(|error| {
-            self.session.port_error(error, self.session.endpoint_from(self.place))
-        })
+        self.next()
+            .await
+            .map_err(|error| self.session.port_error(error, self.session.endpoint_from(self.place)))
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
@@ -162,7 +162,11 @@ impl<'a> Blob<'a> {
             return Err(error);
         }
         let cause = isula_core::error::chain(&error);
-        tracing::warn!("blob {}: at the next endpoint from byte {}: {cause}", self.digest, self.received);
+        tracing::warn!(
+            "blob {}: at the next endpoint from byte {}: {cause}",
+            self.digest,
+            self.received
+        );
         self.place += 1;
         self.attempt = 0;
         Ok(())

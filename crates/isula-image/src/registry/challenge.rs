@@ -114,7 +114,8 @@ mod tests {
 
     fn shown(header: &str) -> String {
         let one = |challenge: &Challenge| {
-            let parameters = challenge.parameters.iter().map(|(key, value)| format!("{key}={value}"));
+            let parameters =
+                challenge.parameters.iter().map(|(key, value)| format!("{key}={value}"));
             format!("{}[{}]", challenge.scheme, parameters.collect::<Vec<_>>().join(";"))
         };
         parse(header).iter().map(one).collect::<Vec<_>>().join(" ")
@@ -129,7 +130,10 @@ mod tests {
             ),
             (r#"Basic realm="Registry Realm""#, "basic[realm=Registry Realm]"),
             (r#"BASIC realm = unquoted , charset="UTF-8""#, "basic[realm=unquoted;charset=UTF-8]"),
-            (r#"Basic realm="a", Bearer realm="b",service=c"#, "basic[realm=a] bearer[realm=b;service=c]"),
+            (
+                r#"Basic realm="a", Bearer realm="b",service=c"#,
+                "basic[realm=a] bearer[realm=b;service=c]",
+            ),
             (r#"Negotiate, Basic realm="a""#, "negotiate[] basic[realm=a]"),
             (r#"Bearer realm="a\"b\\c""#, r#"bearer[realm=a"b\c]"#),
             ("Bearer", "bearer[]"),

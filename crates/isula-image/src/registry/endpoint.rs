@@ -6,10 +6,10 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{
     auth_file,
     authorization::Authorization,
+    connect::Connector,
     error::{Error, ExchangeError},
     exchange::Exchange,
     origin::{Origin, Scheme, split_authority},
-    connect::Connector,
     settings::{Mirror, Settings, Trust},
 };
 

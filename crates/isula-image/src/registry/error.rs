@@ -8,7 +8,11 @@ use isula_core::{
     image::{Digest, Reference},
 };
 
-use super::{auth_file::AuthFileError, origin::{Origin, UrlError}, tls::CertificateError};
+use super::{
+    auth_file::AuthFileError,
+    origin::{Origin, UrlError},
+    tls::CertificateError,
+};
 
 /// A request got no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +166,9 @@ pub enum Error {
     /// Redirects without end.
     #[error("more than {0} redirects")]
     Redirects(usize),
+    /// A captive portal or a proxy's error page, most likely.
+    #[error("the answer is a web page, not a manifest")]
+    WebPage,
     /// Other bytes than the digest promises.
     #[error("what came has the digest {found} instead of {expected}")]
     Digest {

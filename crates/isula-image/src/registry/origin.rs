@@ -212,7 +212,15 @@ mod tests {
 
     #[test]
     fn loopback_is_told_by_the_text_alone() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.255.0.9", "::1", "[::1]", "::ffff:127.0.0.1"] {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "127.0.0.1",
+            "127.255.0.9",
+            "::1",
+            "[::1]",
+            "::ffff:127.0.0.1",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in ["localhost.example.com", "128.0.0.1", "::2", "127.0.0.1.nip.io", "127.1", ""] {
@@ -225,7 +233,10 @@ mod tests {
         assert_eq!(split_authority("a.b:5000"), Some(("a.b", Some(5000))));
         assert_eq!(split_authority("[::1]:5000"), Some(("::1", Some(5000))));
         assert_eq!(split_authority("[::1]"), Some(("::1", None)));
-        for bad in ["", ":5", "a:", "a:+5", "a:99999", "a:b:c", "[::1", "[x]", "[::1]x", "a/b", "a b", "u@h"] {
+        for bad in [
+            "", ":5", "a:", "a:+5", "a:99999", "a:b:c", "[::1", "[x]", "[::1]x", "a/b", "a b",
+            "u@h",
+        ] {
             assert_eq!(split_authority(bad), None, "{bad}");
         }
     }
@@ -247,7 +258,15 @@ mod tests {
             assert_eq!(format!("{}{}", found.origin, found.target), wanted, "{location}");
         }
         // "z:1/2" has the scheme "z" (RFC 3986 section 4.2).
-        for bad in ["z:1/2", "ftp://x/", "http://u:p@h/", "http:///x", "http://h:x/", "/a b", "file:///etc/passwd"] {
+        for bad in [
+            "z:1/2",
+            "ftp://x/",
+            "http://u:p@h/",
+            "http:///x",
+            "http://h:x/",
+            "/a b",
+            "file:///etc/passwd",
+        ] {
             assert!(base.join(bad).is_err(), "{bad}");
         }
         assert_eq!(base.join(&format!("/{}", "a".repeat(17_000))), Err(UrlError::TooLong));

@@ -116,7 +116,11 @@ pub(super) struct ProxyRules {
 enum Direct {
     Range(Range),
     /// The name itself unless `below_only`, and names below it.
-    Name { name: String, below_only: bool, port: Option<u16> },
+    Name {
+        name: String,
+        below_only: bool,
+        port: Option<u16>,
+    },
 }
 
 impl ProxyRules {
@@ -215,7 +219,10 @@ mod tests {
         assert_eq!((https.host.as_str(), https.port), ("proxy.lan", 3128));
         assert_eq!(https.authorization.as_ref().unwrap(), "Basic dXNAZXI6cHc=");
         let http = rules.proxy_for(&Origin::new(Scheme::Http, "reg.example", None)).unwrap();
-        assert_eq!((http.host.as_str(), http.port, &http.authorization), ("plain.lan", 8080, &None));
+        assert_eq!(
+            (http.host.as_str(), http.port, &http.authorization),
+            ("plain.lan", 8080, &None)
+        );
         for host in ["127.0.0.1", "localhost", "::1"] {
             assert_eq!(rules.proxy_for(&Origin::new(Scheme::Https, host, Some(5000))), None);
         }
@@ -223,7 +230,9 @@ mod tests {
 
     #[test]
     fn no_proxy_lists_names_addresses_ranges_and_ports() {
-        let rules = rules("example.com, .below.lan,*.star.lan,10.0.0.0/8,192.168.1.5,port.lan:5000,fd00::1");
+        let rules = rules(
+            "example.com, .below.lan,*.star.lan,10.0.0.0/8,192.168.1.5,port.lan:5000,fd00::1",
+        );
         for (host, port, direct) in [
             ("example.com", None, true),
             ("a.example.com", None, true),
@@ -253,7 +262,8 @@ mod tests {
             _ => None,
         });
         assert_eq!((proxies.https.as_deref(), proxies.http.as_deref()), (Some("a:1"), Some("c:1")));
-        let proxies = Proxies { https: Some("socks5://me:secret@h:1".to_owned()), ..Proxies::default() };
+        let proxies =
+            Proxies { https: Some("socks5://me:secret@h:1".to_owned()), ..Proxies::default() };
         let error = ProxyRules::parse(&proxies).unwrap_err();
         assert_eq!(error, SettingsError::Proxy("socks5://…@h:1".to_owned()));
         assert!(!format!("{proxies:?}").contains("secret"));

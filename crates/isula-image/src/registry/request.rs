@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode, header::{AUTHORIZATION, LOCATION}};
+use http::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, LOCATION},
+};
 use serde::Deserialize;
 
 use super::{
@@ -68,9 +71,10 @@ pub(super) async fn follow(
     headers: &HeaderMap,
     trust: Trust,
 ) -> Result<Answer, Error> {
-    for _ in 0..=REDIRECT_LIMIT {
-        if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            return Ok(answer);
+    let mut followed = 0;
+    while matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        if followed == REDIRECT_LIMIT {
+            return Err(Error::Redirects(REDIRECT_LIMIT));
         }
         let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.unwrap_or_default();
@@ -82,8 +86,9 @@ pub(super) async fn follow(
         }
         let _ = answer.whole(ERROR_LIMIT).await;
         answer = exchange.get(&next, headers.clone()).await?;
+        followed += 1;
     }
-    Err(Error::Redirects(REDIRECT_LIMIT))
+    Ok(answer)
 }
 
 /// The error that an answer without success is.
@@ -112,6 +117,7 @@ pub(super) async fn detail(answer: Answer) -> String {
     let Ok(body) = answer.whole(ERROR_LIMIT).await else { return String::new() };
     let Ok(refusal) = serde_json::from_slice::<Refusal>(&body) else { return String::new() };
     let first = refusal.errors.into_iter().next();
-    let text = first.map(|reason| reason.message.filter(|text| !text.is_empty()).unwrap_or(reason.code));
+    let text =
+        first.map(|reason| reason.message.filter(|text| !text.is_empty()).unwrap_or(reason.code));
     printable(&text.or(refusal.details).unwrap_or_default())
 }

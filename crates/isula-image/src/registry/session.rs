@@ -23,8 +23,8 @@ use super::{
     endpoint::Endpoint,
     error::{Error, ExchangeError},
     exchange::{Answer, Exchange},
-    request,
     proxy::ProxyRules,
+    request,
     settings::{Mirror, Settings, SettingsError, TrustList},
 };
 
@@ -119,7 +119,7 @@ impl Session {
     /// # Errors
     /// `NotFound`, `PermissionDenied`, `Unavailable`, `Corrupt` (larger than `limit`), …
     pub async fn by_tag(&self, tag: &str, limit: u64) -> Result<Fetched, PortError> {
-        self.from_endpoints(async |endpoint| self.manifest_at(endpoint, tag, limit).await).await
+        self.manifest(&Asked { name: tag, digest: None, limit }).await
     }
 
     /// The manifest or index with this digest, which is verified.
@@ -127,11 +127,7 @@ impl Session {
     /// # Errors
     /// As [`Session::by_tag`]; `Corrupt` if other bytes came.
     pub async fn by_digest(&self, digest: &Digest, limit: u64) -> Result<Fetched, PortError> {
-        self.from_endpoints(async |endpoint| {
-            let fetched = self.manifest_at(endpoint, digest.as_str(), limit).await?;
-            verify(digest, fetched.digest.clone()).map(|()| fetched)
-        })
-        .await
+        self.manifest(&Asked { name: digest.as_str(), digest: Some(digest), limit }).await
     }
 
     /// A small blob, whole and verified.
@@ -140,22 +136,35 @@ impl Session {
     /// As [`Session::by_digest`].
     pub async fn small_blob(&self, digest: &Digest, size: u64) -> Result<Bytes, PortError> {
         let mut blob = self.blob(digest, size);
-        let mut whole = Vec::new();
+        loop {
+            let place = blob.endpoint();
+            let error = match self.collect(&mut blob).await {
+                Ok(whole) => match verify(digest, sha256(&whole)) {
+                    Ok(()) => return Ok(whole.into()),
+                    Err(error) => error,
+                },
+                Err(error) => return Err(self.port_error(error, self.endpoint_from(place))),
+            };
+            let place = blob.endpoint();
+            let Some(next) = self.blob(digest, size).at_endpoint(place.saturating_add(1)) else {
+                return Err(self.port_error(error, self.endpoint_from(place)));
+            };
+            blob = next;
+        }
+    }
+
+    async fn collect(&self, blob: &mut Blob<'_>) -> Result<Vec<u8>, Error> {
         let collect = async {
+            let mut whole = Vec::new();
             while let Some(piece) = blob.next().await? {
                 whole.extend_from_slice(&piece);
             }
-            verify(digest, sha256(&whole))
+            Ok(whole)
         };
-        let late = Error::Exchange(ExchangeError::Silent {
-            to: self.reference.registry().to_owned(),
-            step: "sending a configuration",
-        });
         let limit = self.settings.limits.document;
-        match tokio::time::timeout(limit, collect).await.unwrap_or(Err(late)) {
-            Ok(()) => Ok(whole.into()),
-            Err(error) => Err(self.port_error(error, self.endpoint_from(0))),
-        }
+        let to = self.reference.registry().to_owned();
+        let late = Error::Exchange(ExchangeError::Silent { to, step: "sending a configuration" });
+        tokio::time::timeout(limit, collect).await.unwrap_or(Err(late))
     }
 
     /// A blob to be read in pieces. Nothing is asked of the registry yet.
@@ -208,49 +217,45 @@ impl Session {
     }
 
     /// Asks each endpoint in turn until one gives a good answer; the last one's error counts.
-    async fn from_endpoints<T>(
-        &self,
-        ask: impl AsyncFn(&Endpoint) -> Result<T, Error>,
-    ) -> Result<T, PortError> {
+    async fn manifest(&self, asked: &Asked<'_>) -> Result<Fetched, PortError> {
         let first = self.current.load(Relaxed);
         let mut failure = None;
         for (place, endpoint) in self.endpoints.iter().enumerate().skip(first) {
             let is_last = place + 1 == self.endpoints.len();
-            match self.repeat(endpoint, is_last, async || ask(endpoint).await).await {
+            let error = match self.repeat(endpoint, is_last, asked).await {
                 Ok(answer) => {
                     self.current.store(place, Relaxed);
                     return Ok(answer);
                 }
-                Err(error) => {
-                    if !is_last {
-                        let cause = isula_core::error::chain(&error);
-                        tracing::warn!("mirror {}: {}: {cause}", endpoint.name, self.reference);
-                    }
-                    failure = Some(self.port_error(error, Some(endpoint)));
-                }
+                Err(error) => error,
+            };
+            if !is_last {
+                let cause = isula_core::error::chain(&error);
+                tracing::warn!("mirror {}: {}: {cause}", endpoint.name, self.reference);
             }
+            failure = Some(self.port_error(error, Some(endpoint)));
         }
-        let none = || PortError::new(ErrorKind::Internal, format!("no endpoint for {}", self.reference));
-        Err(failure.unwrap_or_else(none))
+        let none = || format!("there is no registry for {}", self.reference);
+        Err(failure.unwrap_or_else(|| PortError::new(ErrorKind::Internal, none())))
     }
 
     /// Repeats a request to one endpoint while that can help.
-    async fn repeat<T>(
+    async fn repeat(
         &self,
         endpoint: &Endpoint,
         is_last: bool,
-        ask: impl AsyncFn() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        asked: &Asked<'_>,
+    ) -> Result<Fetched, Error> {
         let retry = self.settings.retry;
-        let allowed = if is_last { retry.attempts } else { retry.attempts.min(ATTEMPTS_BEFORE_NEXT) };
+        let most = if is_last { u32::MAX } else { ATTEMPTS_BEFORE_NEXT };
         let mut attempt = 0;
         loop {
-            let error = match ask().await {
+            let error = match self.ask_manifest(endpoint, asked).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let helps = error.is_transient(self.reached(endpoint));
-            if !helps || attempt >= allowed {
+            if !helps || attempt >= retry.attempts.min(most) {
                 return Err(error);
             }
             tokio::time::sleep(retry.pause(attempt, error.retry_after())).await;
@@ -258,17 +263,12 @@ impl Session {
         }
     }
 
-    async fn manifest_at(
-        &self,
-        endpoint: &Endpoint,
-        name: &str,
-        limit: u64,
-    ) -> Result<Fetched, Error> {
+    async fn ask_manifest(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<Fetched, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(MANIFESTS));
-        let path = format!("manifests/{name}");
-        let asked = (self.reference.repository(), path.as_str());
-        let answer = match request::get(&self.exchange, endpoint, asked, &headers).await {
+        let path = format!("manifests/{}", asked.name);
+        let path = (self.reference.repository(), path.as_str());
+        let answer = match request::get(&self.exchange, endpoint, path, &headers).await {
             Err(Error::Status { status: StatusCode::NOT_FOUND, .. }) => {
                 return Err(Error::ManifestUnknown);
             }
@@ -276,10 +276,25 @@ impl Session {
         };
         let media_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.map(str::to_owned);
-        let bytes = answer.whole(limit).await?;
+        if media_type.as_deref().is_some_and(|found| found.starts_with("text/html")) {
+            return Err(Error::WebPage);
+        }
+        let bytes = answer.whole(asked.limit).await?;
         let digest = sha256(&bytes);
+        if let Some(expected) = asked.digest {
+            verify(expected, digest.clone())?;
+        }
         Ok(Fetched { bytes, digest, media_type })
     }
+}
+
+/// A manifest that is wanted.
+struct Asked<'a> {
+    /// Its tag or digest.
+    name: &'a str,
+    digest: Option<&'a Digest>,
+    /// The most bytes it may have.
+    limit: u64,
 }
 
 /// The digest of `bytes`.

@@ -217,12 +217,20 @@ mod tests {
     use super::{Mirror, SettingsError, Trust, TrustList};
 
     fn list(entries: &[&str]) -> TrustList {
-        TrustList::parse(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>()).unwrap()
+        TrustList::parse(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>())
+            .unwrap()
     }
 
     #[test]
     fn trust_follows_the_list_and_loopback() {
-        let list = list(&["reg.lan", "other.lan:5000", "10.0.0.0/8", "fd00::/8", "[::2]:5000", "0.0.0.0/32"]);
+        let list = list(&[
+            "reg.lan",
+            "other.lan:5000",
+            "10.0.0.0/8",
+            "fd00::/8",
+            "[::2]:5000",
+            "0.0.0.0/32",
+        ]);
         for (host, port, wanted) in [
             ("reg.lan", None, Trust::Insecure),
             ("REG.lan", None, Trust::Insecure),
@@ -264,7 +272,10 @@ mod tests {
     fn mirrors_are_hosts_or_urls() {
         let trust = list(&["plain.lan"]);
         let full = Mirror::parse("https://m.example:8443/hub/", &trust).unwrap();
-        assert_eq!((full.host.as_str(), full.port, full.prefix.as_str()), ("m.example", Some(8443), "/hub"));
+        assert_eq!(
+            (full.host.as_str(), full.port, full.prefix.as_str()),
+            ("m.example", Some(8443), "/hub")
+        );
         assert_eq!(Mirror::parse("127.0.0.1:5000", &trust).unwrap().port, Some(5000));
         assert!(Mirror::parse("http://plain.lan", &trust).is_ok());
         assert!(Mirror::parse("http://127.0.0.1:5000", &trust).is_ok());

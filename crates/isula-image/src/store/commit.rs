@@ -62,7 +62,8 @@ impl Shared {
             return Err(corrupt("the image has other layers than its configuration says"));
         }
         let id = ImageId(hash::digest(&new.config));
-        let manifests: Vec<Digest> = new.manifests.iter().map(|bytes| hash::digest(bytes)).collect();
+        let manifests: Vec<Digest> =
+            new.manifests.iter().map(|bytes| hash::digest(bytes)).collect();
         let mut stored = StoredImage {
             created: parsed.created,
             layers: parsed.diff_ids,
@@ -120,11 +121,7 @@ impl Shared {
     }
 
     /// Gives names their effect, on disk and for readers.
-    fn apply_names(
-        &self,
-        tables: &mut Tables,
-        pending: Vec<PendingName>,
-    ) -> Result<(), PortError> {
+    fn apply_names(&self, tables: &mut Tables, pending: Vec<PendingName>) -> Result<(), PortError> {
         let applied = pending.into_iter().try_for_each(|mut name| {
             name.apply()?;
             tables.names.insert(name.reference.clone(), name.image.clone());

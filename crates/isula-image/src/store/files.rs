@@ -39,7 +39,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         match self.shared.trash().discard(&self.path) {
-            Ok(()) => self.shared.collect_later(),
+            Ok(()) => self.shared.trash().sweep(),
             Err(error) => {
                 let path = self.path.display();
                 tracing::warn!(%path, %error, "cannot remove a temporary directory");
@@ -69,8 +69,7 @@ pub(crate) fn json(record: &impl Serialize) -> Result<Vec<u8>, PortError> {
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), PortError> {
     let failed = |error| cannot("write", path, error);
     let mut options = OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     written.map_err(|error| {
         // Half a file helps nobody; that it can't be removed either adds nothing.

@@ -81,7 +81,8 @@ impl Index {
     /// The image that `query` means, as [`isula_core::ports::Images::find`] says: the whole id
     /// before a name, a name before a prefix of an id (as Docker has it).
     pub(crate) fn find(&self, query: &str) -> Result<Meant<'_>, PortError> {
-        let missing = || PortError::new(ErrorKind::ImageNotFound, format!("no such image: {query}"));
+        let missing =
+            || PortError::new(ErrorKind::ImageNotFound, format!("no such image: {query}"));
         let hex = query.strip_prefix("sha256:").unwrap_or(query);
         let is_hex = !hex.is_empty() && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let by_id = hex.len() == 64 || query.len() != hex.len();

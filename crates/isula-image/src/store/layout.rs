@@ -36,8 +36,9 @@ impl Layout {
             layout.quarantine(),
         ];
         for dir in all {
-            let failed =
-                |error| PortError::io(format!("cannot make the directory {}", dir.display()), error);
+            let failed = |error| {
+                PortError::io(format!("cannot make the directory {}", dir.display()), error)
+            };
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         }

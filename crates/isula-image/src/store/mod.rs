@@ -167,7 +167,7 @@ impl Shared {
     /// Has layers that nothing needs removed, and the trash emptied, on a thread of its own.
     pub(crate) fn collect_later(self: &Arc<Self>) {
         let shared = Arc::clone(self);
-        self.trash.sweep(move || shared.collect());
+        self.trash.sweep_after(move || shared.collect());
     }
 
     /// Removes the layers that no image and no hold needs.

@@ -56,11 +56,7 @@ pub(super) struct Found {
 /// # Errors
 /// A directory can't be read. (A file in it that can't be is damage.)
 pub(super) fn recover(layout: &Layout) -> Result<Found, PortError> {
-    let mut recovery = Recovery {
-        layout,
-        damage: Vec::new(),
-        serial: AtomicU64::new(0),
-    };
+    let mut recovery = Recovery { layout, damage: Vec::new(), serial: AtomicU64::new(0) };
     for (path, _) in entries(&layout.tmp())? {
         recovery.discard(&path)?;
     }
@@ -139,13 +135,16 @@ impl Recovery<'_> {
                 ImageRecord::default()
             }
         };
-        Ok((id, StoredImage {
-            created: parsed.created,
-            layers: parsed.diff_ids,
-            config: parsed.config,
-            raw_config: raw.into(),
-            manifests: record.manifests,
-        }))
+        Ok((
+            id,
+            StoredImage {
+                created: parsed.created,
+                layers: parsed.diff_ids,
+                config: parsed.config,
+                raw_config: raw.into(),
+                manifests: record.manifests,
+            },
+        ))
     }
 
     fn names(&mut self, tables: &mut Tables, images_damaged: bool) -> Result<(), PortError> {
@@ -242,8 +241,9 @@ fn read_layer(path: &Path, name: &str) -> Result<LayerRecord, PortError> {
 
 fn read_name(path: &Path, name: &str) -> Result<(Reference, ImageId), PortError> {
     let NameRecord { reference, image } = read_json(path)?;
-    let reference: Reference =
-        reference.parse().map_err(|error: isula_core::image::ReferenceError| corrupt(error.to_string()))?;
+    let reference: Reference = reference
+        .parse()
+        .map_err(|error: isula_core::image::ReferenceError| corrupt(error.to_string()))?;
     match Layout::name_file(&reference) == name {
         true => Ok((reference, image)),
         false => Err(corrupt(format!("it is the record of {reference}, under another name"))),

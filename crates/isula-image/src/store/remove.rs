@@ -1,6 +1,6 @@
 //! Taking names away, and images with their last one, as Docker does.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use isula_core::{
     error::{ErrorKind, PortError},
@@ -9,7 +9,7 @@ use isula_core::{
     ports::RemovedImage,
 };
 
-use super::{Shared, Tables, commit::needed_blobs, files, index::Meant};
+use super::{Shared, StoredImage, Tables, commit::needed_blobs, files, index::Meant};
 
 impl Shared {
     /// See [`isula_core::ports::Images::remove`].
@@ -28,65 +28,61 @@ impl Shared {
                 let deletes = names.len() == image.tags.len() + image.digests.len();
                 (names, deletes)
             }
-            Meant::Id(_) => {
-                let repositories = repositories(image);
-                if repositories > 1 && !force {
-                    return Err(PortError::new(
-                        ErrorKind::InUse,
-                        format!(
-                            "cannot remove image {query}: it has names in {repositories} \
-                             repositories (remove them, or use force)"
-                        ),
-                    ));
-                }
-                (image.tags.iter().chain(&image.digests).cloned().collect(), true)
+            Meant::Id(_) if has_several_names(image) && !force => {
+                return Err(PortError::new(
+                    ErrorKind::InUse,
+                    format!("cannot remove image {query}: it has several names (use force)"),
+                ));
             }
+            Meant::Id(_) => (image.tags.iter().chain(&image.digests).cloned().collect(), true),
         };
         let image = Arc::clone(image);
-        let deletes = deletes && self.take_from_view(&mut tables, &image, &untagged, query, force)?;
-        if !deletes {
-            self.untag(&mut tables, &untagged)?;
-            let names = untagged.iter().map(|name| RemovedImage::Untagged(name.familiar()));
-            return Ok(names.collect());
-        }
-        self.delete(&tables, &image, &untagged)?;
-        drop(tables);
-        self.collect_later();
+        let taken = match deletes {
+            true => self.take_from_view(&mut tables, &image, &untagged, (query, force))?,
+            false => None,
+        };
+        let removed = match taken {
+            Some(stored) => {
+                self.delete(&mut tables, &image, &untagged, stored)?;
+                drop(tables);
+                self.collect_later();
+                Some(RemovedImage::Deleted(image.id.clone()))
+            }
+            None => {
+                self.untag(&mut tables, &untagged)?;
+                None
+            }
+        };
         let names = untagged.iter().map(|name| RemovedImage::Untagged(name.familiar()));
-        Ok(names.chain([RemovedImage::Deleted(image.id.clone())]).collect())
+        Ok(names.chain(removed).collect())
     }
 
-    /// Takes the image from the readers' view, unless a container needs it; then `false` with
-    /// `force`, else an error. From here on no container can be made of it.
+    /// Takes the image from the readers' view, unless a container needs it; then nothing is done
+    /// with `force`, and it is an error without. From here on no container can be made of it.
     fn take_from_view(
         &self,
         tables: &mut Tables,
         image: &Arc<Image>,
         names: &[Reference],
-        query: &str,
-        force: bool,
-    ) -> Result<bool, PortError> {
+        (query, force): (&str, bool),
+    ) -> Result<Option<Arc<StoredImage>>, PortError> {
         let uses = self.uses();
         let user = uses.iter().find(|(_, used)| used.as_ref().is_none_or(|used| *used == image.id));
-        match user {
-            Some(_) if force => return Ok(false),
-            Some((container, used)) => {
-                let doubt = if used.is_some() { "" } else { " perhaps" };
-                return Err(PortError::new(
+        if let Some((container, used)) = user {
+            let needs = if used.is_some() { "needs" } else { "may need" };
+            let container = container.short();
+            return match force {
+                true => Ok(None),
+                false => Err(PortError::new(
                     ErrorKind::InUse,
-                    format!(
-                        "cannot remove image {query}: container {} {doubt}needs it",
-                        container.short()
-                    )
-                    .replace("  ", " "),
-                ));
-            }
-            None => {}
+                    format!("cannot remove image {query}: container {container} {needs} it"),
+                )),
+            };
         }
-        tables.images.remove(&image.id);
+        let stored = tables.images.remove(&image.id);
         names.iter().for_each(|name| drop(tables.names.remove(name)));
         self.publish(tables);
-        Ok(true)
+        Ok(stored)
     }
 
     fn untag(&self, tables: &mut Tables, names: &[Reference]) -> Result<(), PortError> {
@@ -102,8 +98,20 @@ impl Shared {
 
     /// The image's record goes first: without it names, blobs and layers are remains that the
     /// next start removes.
-    fn delete(&self, tables: &Tables, image: &Image, names: &[Reference]) -> Result<(), PortError> {
-        files::remove(&self.layout.image(&image.id))?;
+    fn delete(
+        &self,
+        tables: &mut Tables,
+        image: &Image,
+        names: &[Reference],
+        stored: Arc<StoredImage>,
+    ) -> Result<(), PortError> {
+        if let Err(error) = files::remove(&self.layout.image(&image.id)) {
+            let names = names.iter().map(|name| (name.clone(), image.id.clone()));
+            tables.names.extend(names);
+            tables.images.insert(image.id.clone(), stored);
+            self.publish(tables);
+            return Err(error);
+        }
         files::sync_dir(&self.layout.images())?;
         fault::point("rmi.record_removed");
         for name in names {
@@ -112,9 +120,12 @@ impl Shared {
         files::sync_dir(&self.layout.names())?;
         fault::point("rmi.names_removed");
         let needed = needed_blobs(tables);
-        if !needed.contains(&image.id.0) {
-            files::remove(&self.layout.blob(&image.id.0))?;
+        for digest in stored.manifests.iter().chain([&image.id.0]) {
+            if !needed.contains(digest) {
+                files::remove(&self.layout.blob(digest))?;
+            }
         }
+        fault::point("rmi.blobs_removed");
         Ok(())
     }
 }
@@ -131,7 +142,9 @@ fn names_with(image: &Image, name: &Reference) -> Vec<Reference> {
     names
 }
 
-fn repositories(image: &Image) -> usize {
+/// A tag and digests of the same repository count as one name.
+fn has_several_names(image: &Image) -> bool {
     let names = image.tags.iter().chain(&image.digests);
-    names.map(Reference::familiar_name).collect::<std::collections::BTreeSet<_>>().len()
+    let repositories: BTreeSet<_> = names.map(Reference::familiar_name).collect();
+    image.tags.len() > 1 || repositories.len() > 1
 }

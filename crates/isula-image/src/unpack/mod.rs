@@ -5,7 +5,7 @@
 //! Memory does not grow with the layer: nothing is remembered but the directory at hand.
 
 mod error;
-mod path;
+pub(crate) mod path;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -221,9 +221,8 @@ fn attributes(entry: &Entry) -> Attributes {
 /// The attributes that a layer may set. What steers overlayfs is ours alone: it could make one
 /// layer show the files of another, or of the container.
 fn wanted_xattrs(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let wanted = |name: &[u8]| {
-        !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
-    };
+    let wanted =
+        |name: &[u8]| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.");
     let all = entry.xattrs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
     all.filter(move |(name, _)| wanted(name))
 }

@@ -85,10 +85,7 @@ fn config(
 }
 
 /// Variables of files come first, so that those of `--env` win.
-fn variables(
-    arguments: &Arguments,
-    around: &Surroundings<'_>,
-) -> Result<Vec<String>, Failure> {
+fn variables(arguments: &Arguments, around: &Surroundings<'_>) -> Result<Vec<String>, Failure> {
     let of_file = |path: &str| environment::variables_of_file(&read_file(path)?, around.lookup);
     let mut variables = arguments.each("env-file", of_file)?.concat();
     variables.extend(arguments.each("env", |text| environment::variable(text, around.lookup))?);

@@ -13,7 +13,7 @@ pub fn help(syntax: &Syntax) -> String {
 }
 
 /// The flags under a title, sorted and aligned.
-pub(crate) fn section(out: &mut String, title: &str, mut flags: Vec<&Flag>) {
+pub fn section(out: &mut String, title: &str, mut flags: Vec<&Flag>) {
     flags.retain(|flag| !matches!(flag.kind, Kind::Alias(_) | Kind::Unsupported));
     if flags.is_empty() {
         return;

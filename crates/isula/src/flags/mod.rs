@@ -12,7 +12,7 @@ mod tests;
 
 use crate::error::Failure;
 
-pub use help::help;
+pub use help::{help, section};
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,12 +285,6 @@ fn invalid(command: &str, flag: &Flag, value: &str, reason: &str) -> Failure {
 }
 
 impl Arguments {
-    /// The command's name.
-    #[must_use]
-    pub fn command(&self) -> &'static str {
-        self.syntax.name
-    }
-
     fn flag(&self, long: &str) -> Option<&'static Flag> {
         let flag = self.syntax.long(long);
         debug_assert!(flag.is_some(), "isula {} has no flag --{long}", self.syntax.name);

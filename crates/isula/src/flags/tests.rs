@@ -55,7 +55,10 @@ fn the_grammar_is_dockers() {
         ("-im", "flag needs an argument: 'm' in -im"),
         ("--publish=1 x", "--publish is not supported in this version"),
         ("-ip 1 x", "-p is not supported in this version"),
-        ("--tty=yes x", "invalid argument \"yes\" for \"-t, --tty\" flag: it is neither true nor false"),
+        (
+            "--tty=yes x",
+            "invalid argument \"yes\" for \"-t, --tty\" flag: it is neither true nor false",
+        ),
         ("-é x", "unknown shorthand flag: 'é' in -é"),
     ];
     for (line, expected) in table {

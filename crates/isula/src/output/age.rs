@@ -45,7 +45,9 @@ pub fn status(container: &ContainerSummary, now_ns: i64) -> String {
         }
         // A container whose start failed never ran: it has no time of an end.
         "exited" if container.finished_ns <= 0 => format!("Exited ({})", container.exit_code),
-        "exited" => format!("Exited ({}) {} ago", container.exit_code, since(container.finished_ns)),
+        "exited" => {
+            format!("Exited ({}) {} ago", container.exit_code, since(container.finished_ns))
+        }
         "removing" => "Removal In Progress".to_owned(),
         "created" => "Created".to_owned(),
         "starting" => "Starting".to_owned(),

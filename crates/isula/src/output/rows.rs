@@ -67,7 +67,10 @@ mod tests {
                 "table {{.ID}}\t{{.Names}}",
                 "CONTAINER ID   NAMES\nabc            web\ndef            a b\n",
             ),
-            ("table {{.ID}}\\t{{.Names}}", "CONTAINER ID   NAMES\nabc            web\ndef            a b\n"),
+            (
+                "table {{.ID}}\\t{{.Names}}",
+                "CONTAINER ID   NAMES\nabc            web\ndef            a b\n",
+            ),
             ("{{.Names}}", "web\na\nb\n"),
             ("json", "{\"ID\":\"abc\",\"Names\":\"web\"}\n{\"ID\":\"def\",\"Names\":\"a\\nb\"}\n"),
         ];

@@ -24,7 +24,8 @@ fn significant(bytes: u64, digits: usize) -> String {
         _ => digits.saturating_sub(1),
     };
     let text = format!("{size:.decimals$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text =
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{unit}")
 }
 

@@ -46,7 +46,8 @@ fn is_permissions(text: &str) -> bool {
 /// Anything else.
 pub fn cgroup_rule(text: &str) -> Result<String, String> {
     let invalid = || format!("invalid device cgroup format '{text}'");
-    let number = |part: &str| part == "*" || part.parse::<u32>().is_ok_and(|_| !part.starts_with('+'));
+    let number =
+        |part: &str| part == "*" || part.parse::<u32>().is_ok_and(|_| !part.starts_with('+'));
     let words: Vec<&str> = text.split(' ').collect();
     let [kind, numbers, permissions] = words.as_slice() else { return Err(invalid()) };
     let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;

@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_as_docker_reads_it() {
-        let content = b"\xef\xbb\xbf# comment\n\n  A=1 \nB='q' # no comment\r\nHOME\nUNSET\n\t#x\nC=";
+        let content =
+            b"\xef\xbb\xbf# comment\n\n  A=1 \nB='q' # no comment\r\nHOME\nUNSET\n\t#x\nC=";
         let found = variables_of_file(content, &lookup).unwrap();
         assert_eq!(found, ["A=1 ", "B='q' # no comment", "HOME=/root", "C="]);
         assert_eq!(

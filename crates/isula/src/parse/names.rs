@@ -45,7 +45,11 @@ pub fn exposed_port(text: &str) -> Result<String, String> {
     if first > last {
         return Err(format!("invalid range of ports: {ports}"));
     }
-    Ok(if first == last { format!("{first}/{protocol}") } else { format!("{first}-{last}/{protocol}") })
+    Ok(if first == last {
+        format!("{first}/{protocol}")
+    } else {
+        format!("{first}-{last}/{protocol}")
+    })
 }
 
 /// `--add-host`: `name:address` or `name=address`, always with the colon in the result.
@@ -195,8 +199,14 @@ mod tests {
                 ("a:1.2.3", None),
             ],
         );
-        check(signal, &[("SIGTERM", Some("SIGTERM")), ("9", Some("9")), ("BAD", None), ("0", None)]);
-        check(filter, &[("Name = x ", Some("name=x")), ("label=a=b", Some("label=a=b")), ("x", None)]);
+        check(
+            signal,
+            &[("SIGTERM", Some("SIGTERM")), ("9", Some("9")), ("BAD", None), ("0", None)],
+        );
+        check(
+            filter,
+            &[("Name = x ", Some("name=x")), ("label=a=b", Some("label=a=b")), ("x", None)],
+        );
         assert_eq!(tail("all"), Ok(None));
         assert_eq!(tail("-1"), Ok(None));
         assert_eq!(tail("10"), Ok(Some(10)));

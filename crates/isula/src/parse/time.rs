@@ -48,7 +48,7 @@ fn date(text: &str, zone: &TimeZone) -> Option<Timestamp> {
         Some(text) => (text, &TimeZone::UTC),
         None => (text, zone),
     };
-    let zoned = |time: DateTime| time.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
+    let zoned = |time: DateTime| zone.to_timestamp(time).ok();
     // Docker takes times without seconds and without minutes too.
     let (day, clock) = text.split_once('T').unwrap_or((text, ""));
     let clock = match clock.len() {

@@ -69,7 +69,8 @@ fn set_options(mount: &mut Mount, text: &str, bind: bool, selinux: bool) -> Resu
 /// # Errors
 /// A directory of this process that is not UTF-8.
 pub fn host_path(path: &str, directory: &Path) -> Result<String, String> {
-    let joined = if path.starts_with('/') { Path::new(path).to_owned() } else { directory.join(path) };
+    let joined =
+        if path.starts_with('/') { Path::new(path).to_owned() } else { directory.join(path) };
     let mut clean = std::path::PathBuf::new();
     for part in joined.components() {
         match part {

@@ -10,7 +10,6 @@
 //! output then stops neither signals nor the terminal's size.
 
 mod detach;
-mod input;
 mod output;
 mod pump;
 mod signals;

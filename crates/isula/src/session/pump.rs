@@ -15,9 +15,13 @@ use tonic::Streaming;
 use super::detach::Detach;
 use super::output::{Piece, Writer};
 use super::signals::{self, Signals};
-use super::{End, Session, input, message, terminal_size};
+use super::{End, Session, message, terminal_size};
 use crate::client::Client;
 use crate::error::Failure;
+use crate::reader;
+
+/// Largest piece of stdin that is sent at once.
+const PIECE: usize = 32 << 10;
 
 /// What a signal during a session means.
 enum Asked {
@@ -59,7 +63,8 @@ pub async fn run(
     let raw = raw_mode(streams.stdin && started.tty)?;
     let passes = proxies_signals && !started.tty;
     let mut kills = passes.then(|| killer(client, &started.container_id));
-    let stdin = if streams.stdin { Some(input::read().map_err(no_thread)?) } else { None };
+    let stdin = streams.stdin.then(|| reader::pieces(std::io::stdin(), PIECE));
+    let stdin = stdin.transpose().map_err(no_thread)?;
     let keys = if started.tty { detach_keys } else { Vec::new() };
     let mut keyboard = Keyboard { stdin, detach: Detach::new(keys), to_daemon };
     let writer = Writer::start().map_err(no_thread)?;
@@ -79,8 +84,12 @@ pub async fn run(
             },
         }
     };
+    let end = finish(end, writer, &mut signals).await;
     drop(raw);
-    finish(end, writer, &mut signals, started.tty).await
+    if started.tty && matches!(end, Ok(End::Detached)) {
+        crate::output::tell("read escape sequence");
+    }
+    end
 }
 
 fn no_signals(error: std::io::Error) -> Failure {
@@ -190,7 +199,6 @@ async fn finish(
     end: Result<End, Failure>,
     writer: Writer,
     signals: &mut Signals,
-    tty: bool,
 ) -> Result<End, Failure> {
     let interrupted = async {
         loop {
@@ -202,20 +210,16 @@ async fn finish(
     };
     tokio::select! {
         written = writer.finish() => match (&end, written) {
-            (Ok(_) | Err(Failure::Told(_)), Err(error)) => return Err(Failure::Output(error)),
-            _ => {}
+            (Ok(_) | Err(Failure::Told(_)), Err(error)) => Err(Failure::Output(error)),
+            _ => end,
         },
-        number = interrupted => return Err(Failure::Interrupted(128 + number)),
+        number = interrupted => Err(Failure::Interrupted(128 + number)),
     }
-    if tty && matches!(end, Ok(End::Detached)) {
-        crate::output::tell("read escape sequence");
-    }
-    end
 }
 
 /// What goes from us to the process.
 struct Keyboard {
-    stdin: Option<mpsc::Receiver<Bytes>>,
+    stdin: Option<mpsc::Receiver<std::io::Result<Bytes>>>,
     detach: Detach,
     to_daemon: mpsc::Sender<SessionInput>,
 }
@@ -230,14 +234,15 @@ impl Keyboard {
             return false;
         };
         match stdin.recv().await {
-            Some(typed) => {
+            Some(Ok(typed)) => {
                 let (bytes, left) = self.detach.feed(&typed);
                 if !bytes.is_empty() {
                     room.send(message(Input::Stdin(bytes.into())));
                 }
                 left
             }
-            None => {
+            // EIO means that the terminal went away: nothing more comes from it.
+            Some(Err(_)) | None => {
                 room.send(message(Input::CloseStdin(CloseStdin {})));
                 self.stdin = None;
                 false
@@ -245,11 +250,14 @@ impl Keyboard {
         }
     }
 
-    /// Tells the size of our terminal. If there is no room the process does not read either; the
-    /// next change tells it.
+    /// Tells the size of our terminal; a full channel must not hold up the loop.
     fn resize(&self) {
         if let Some(size) = terminal_size() {
-            let _ = self.to_daemon.try_send(message(Input::Resize(size)));
+            let to_daemon = self.to_daemon.clone();
+            tokio::spawn(async move {
+                // The session may be over.
+                let _ = to_daemon.send(message(Input::Resize(size))).await;
+            });
         }
     }
 }

@@ -5,9 +5,10 @@ use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGCHLD and SIGPIPE are ours alone, SIGWINCH goes the way of the size; KILL and STOP can't be
-/// caught, ILL, FPE and SEGV mean a fault of the client itself.
-const NOT_PROXIED: [i32; 8] = [17, 13, 28, 9, 19, 4, 8, 11];
+/// SIGCHLD and SIGPIPE are ours alone, SIGWINCH goes the way of the size; TTIN and TTOU stop a
+/// client in the background that uses its terminal; KILL and STOP can't be caught; ILL, BUS, FPE
+/// and SEGV mean a fault of the client itself.
+const NOT_PROXIED: [i32; 11] = [17, 13, 28, 21, 22, 9, 19, 4, 7, 8, 11];
 
 /// What asks a client to end.
 const FATAL: [i32; 4] = [1, 2, 3, 15];

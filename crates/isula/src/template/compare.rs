@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::functions::kind;
 use crate::json::Value;
 
 /// Whether the first argument equals any of the others.
@@ -51,10 +52,9 @@ fn ordering(a: &Value, b: &Value) -> Result<Ordering, String> {
             let order = float(a).partial_cmp(&float(b));
             order.ok_or_else(|| "invalid type for comparison".to_owned())
         }
-        (
-            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) | Value::Method(_),
-            _,
-        ) => Err("invalid type for comparison".to_owned()),
-        _ => Err("incompatible types for comparison".to_owned()),
+        (Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) | Value::Method(_), _) => {
+            Err("invalid type for comparison".to_owned())
+        }
+        (a, b) => Err(format!("incompatible types for comparison: {} and {}", kind(a), kind(b))),
     }
 }

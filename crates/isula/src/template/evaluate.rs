@@ -167,7 +167,11 @@ impl<'a> Machine<'a> {
             other => {
                 let at = first_place(&branch.pipeline);
                 let shown = format::printed(other);
-                return self.fail(at, &branch.pipeline, format!("range can't iterate over {shown}"));
+                return self.fail(
+                    at,
+                    &branch.pipeline,
+                    format!("range can't iterate over {shown}"),
+                );
             }
         }
         Ok(())
@@ -194,11 +198,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The value of a pipeline; its variables are bound to it.
-    fn pipeline(
-        &mut self,
-        pipeline: &Pipeline,
-        dot: &Item<'a>,
-    ) -> Result<Item<'a>, TemplateError> {
+    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Item<'a>) -> Result<Item<'a>, TemplateError> {
         let value = self.evaluate(pipeline, dot)?;
         for name in &pipeline.variables {
             self.bind(name, value.clone(), pipeline.declares);
@@ -229,7 +229,7 @@ impl<'a> Machine<'a> {
         if first.kind == OperandKind::Nil {
             return self.fail(first.at, &first.kind, "nil is not a command");
         }
-        let takes = matches!(first.kind, OperandKind::Field(_) | OperandKind::Variable(..));
+        let takes = matches!(first.kind, OperandKind::Field(_));
         if rest.is_empty() && last.is_none() {
             let value = self.operand(first, dot)?;
             return match &*value {
@@ -260,7 +260,7 @@ impl<'a> Machine<'a> {
             }
             _ if takes => {
                 let name = last_name(&first.kind);
-                let message = format!("{name} has arguments but cannot be invoked as function");
+                let message = format!("{name} is not a method but has arguments");
                 self.fail(first.at, &first.kind, message)
             }
             _ => self.fail(

@@ -15,35 +15,38 @@ pub(super) enum Fault {
 type Function = fn(&[&Value]) -> Result<Value, String>;
 
 /// Name, least and most arguments, and what it does. `and` and `or` are the evaluator's.
-const TABLE: [(&str, usize, usize, Function); 27] = [
-    ("and", 1, usize::MAX, |_| Ok(Value::Null)),
-    ("eq", 1, usize::MAX, |a| compare::equal(a)),
-    ("ge", 2, 2, |a| compare::order(a, |order| order.is_ge())),
-    ("gt", 2, 2, |a| compare::order(a, |order| order.is_gt())),
-    ("html", 0, usize::MAX, |a| Ok(escape(a, html))),
-    ("index", 1, usize::MAX, index),
-    ("join", 2, 2, join),
-    ("js", 0, usize::MAX, |a| Ok(escape(a, js))),
-    ("json", 1, 1, |a| Ok(Value::String(first(a).compact()))),
-    ("le", 2, 2, |a| compare::order(a, |order| order.is_le())),
-    ("len", 1, 1, len),
-    ("lower", 1, 1, |a| Ok(text(a, 0)?.to_lowercase().into())),
-    ("lt", 2, 2, |a| compare::order(a, |order| order.is_lt())),
-    ("ne", 2, 2, |a| compare::equal(a).map(|equal| Value::Bool(equal == Value::Bool(false)))),
-    ("not", 1, 1, |a| Ok(Value::Bool(!truth(first(a))))),
-    ("or", 1, usize::MAX, |_| Ok(Value::Null)),
-    ("pad", 3, 3, pad),
-    ("print", 0, usize::MAX, |a| Ok(format::print(a).into())),
-    ("printf", 1, usize::MAX, |a| Ok(format::printf(text(a, 0)?, a.get(1..).unwrap_or(&[])).into())),
-    ("println", 0, usize::MAX, |a| Ok(format::println(a).into())),
-    ("slice", 1, 4, slice),
-    ("split", 2, 2, split),
-    ("title", 1, 1, |a| Ok(title(text(a, 0)?).into())),
-    ("truncate", 2, 2, truncate),
-    ("upper", 1, 1, |a| Ok(text(a, 0)?.to_uppercase().into())),
-    ("urlquery", 0, usize::MAX, |a| Ok(escape(a, urlquery))),
-    ("call", 1, usize::MAX, |_| Err("nothing in a document is a function".to_owned())),
-];
+const TABLE: [(&str, usize, usize, Function); 27] =
+    [
+        ("and", 1, usize::MAX, |_| Ok(Value::Null)),
+        ("eq", 1, usize::MAX, |a| compare::equal(a)),
+        ("ge", 2, 2, |a| compare::order(a, |order| order.is_ge())),
+        ("gt", 2, 2, |a| compare::order(a, |order| order.is_gt())),
+        ("html", 0, usize::MAX, |a| Ok(escape(a, html))),
+        ("index", 1, usize::MAX, index),
+        ("join", 2, 2, join),
+        ("js", 0, usize::MAX, |a| Ok(escape(a, js))),
+        ("json", 1, 1, |a| Ok(Value::String(first(a).compact()))),
+        ("le", 2, 2, |a| compare::order(a, |order| order.is_le())),
+        ("len", 1, 1, len),
+        ("lower", 1, 1, |a| Ok(text(a, 0)?.to_lowercase().into())),
+        ("lt", 2, 2, |a| compare::order(a, |order| order.is_lt())),
+        ("ne", 2, 2, |a| compare::equal(a).map(|equal| Value::Bool(equal == Value::Bool(false)))),
+        ("not", 1, 1, |a| Ok(Value::Bool(!truth(first(a))))),
+        ("or", 1, usize::MAX, |_| Ok(Value::Null)),
+        ("pad", 3, 3, pad),
+        ("print", 0, usize::MAX, |a| Ok(format::print(a).into())),
+        ("printf", 1, usize::MAX, |a| {
+            Ok(format::printf(text(a, 0)?, a.get(1..).unwrap_or(&[])).into())
+        }),
+        ("println", 0, usize::MAX, |a| Ok(format::println(a).into())),
+        ("slice", 1, 4, slice),
+        ("split", 2, 2, split),
+        ("title", 1, 1, |a| Ok(title(text(a, 0)?).into())),
+        ("truncate", 2, 2, truncate),
+        ("upper", 1, 1, |a| Ok(text(a, 0)?.to_uppercase().into())),
+        ("urlquery", 0, usize::MAX, |a| Ok(escape(a, urlquery))),
+        ("call", 1, usize::MAX, |_| Err("nothing in a document is a function".to_owned())),
+    ];
 
 /// Whether a function has this name.
 pub(super) fn exists(name: &str) -> bool {
@@ -182,9 +185,7 @@ fn slice(arguments: &[&Value]) -> Result<Value, String> {
         return Err(format!("invalid slice index: {from} > {to}"));
     }
     match item {
-        Value::String(_) if arguments.len() > 3 => {
-            Err("cannot 3-index slice a string".to_owned())
-        }
+        Value::String(_) if arguments.len() > 3 => Err("cannot 3-index slice a string".to_owned()),
         Value::String(text) => {
             let bytes = text.as_bytes().get(from..to).unwrap_or_default();
             Ok(Value::String(String::from_utf8_lossy(bytes).into_owned()))

@@ -182,7 +182,7 @@ impl<'a> Lexer<'a> {
                 '.' if !rest[1..].starts_with(|c: char| c.is_ascii_digit()) => self.field(),
                 c if c.is_ascii_digit() || matches!(c, '.' | '+' | '-') => self.number()?,
                 c if is_word(c) => self.word(),
-                c => return self.fail(format!("unexpected {c:?} in command")),
+                c => return self.fail(format!("unexpected {:?} in command", c.to_string())),
             };
             self.push(kind, start, spaced);
         }
@@ -274,10 +274,8 @@ impl<'a> Lexer<'a> {
         let text = super::quote::unquote_body(inner).unwrap_or_default();
         let mut characters = text.chars();
         match (characters.next(), characters.next()) {
-            (Some(one), None) => {
-                Ok(self.take(end + 1, TokenKind::Int(i128::from(u32::from(one)))))
-            }
-            _ => self.fail("malformed character constant"),
+            (Some(one), None) => Ok(self.take(end + 1, TokenKind::Int(i128::from(u32::from(one))))),
+            _ => self.fail(format!("malformed character constant: '{inner}'")),
         }
     }
 

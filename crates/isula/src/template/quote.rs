@@ -75,8 +75,11 @@ pub(crate) fn quote(text: &str) -> String {
             // Spaces other than U+0020, controls, marks of direction: nothing that hides.
             c if c.is_control() || (c != ' ' && c.is_whitespace()) || hides(c) => {
                 let code = c as u32;
-                let escaped =
-                    if code < 0x1_0000 { format!("\\u{code:04x}") } else { format!("\\U{code:08x}") };
+                let escaped = if code < 0x1_0000 {
+                    format!("\\u{code:04x}")
+                } else {
+                    format!("\\U{code:08x}")
+                };
                 out.push_str(&escaped);
             }
             c => out.push(c),

@@ -110,7 +110,8 @@ mod tests {
             (b"a\xffb\xe2\x82", "a\\ufffdb\\ufffd\\ufffd"),
         ] {
             let time = "2026-11-23T16:53:07.123456789Z";
-            let wanted = format!("{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n");
+            let wanted =
+                format!("{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n");
             assert_eq!(encoded(line), wanted);
         }
     }

@@ -100,11 +100,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// `WouldBlock` when the socket is full: send it again later.
-    pub fn send(
-        &self,
-        socket: BorrowedFd<'_>,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<()> {
+    pub fn send(&self, socket: BorrowedFd<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let parts = [IoSlice::new(&self.bytes)];
         match &self.memory {
             None => fd_passing::send(socket, &parts, descriptors),
@@ -192,7 +188,8 @@ mod tests {
     fn round_trip(payload: &[u8]) -> Incoming<Request> {
         let (left, right) = packet::pair().unwrap();
         let (other, _) = packet::pair().unwrap();
-        let request = Request::Attach(Streams { stdin: true, size: Some((1, 2)), ..Streams::default() });
+        let request =
+            Request::Attach(Streams { stdin: true, size: Some((1, 2)), ..Streams::default() });
         let outgoing = Outgoing::new(77, &request, payload).unwrap();
         outgoing.send(left.as_fd(), &[other.as_fd()]).unwrap();
         let incoming = receive::<Request>(right.as_fd()).unwrap().unwrap();
@@ -219,7 +216,8 @@ mod tests {
 
     #[test]
     fn every_damaged_packet_is_refused() {
-        let good = Outgoing::new(5, &Request::Order(crate::protocol::Order::Pause), b"pay").unwrap();
+        let good =
+            Outgoing::new(5, &Request::Order(crate::protocol::Order::Pause), b"pay").unwrap();
         let bytes = good.bytes;
         assert!(parse::<Request>(bytes.clone(), Vec::new()).is_ok());
         // Cut anywhere before the payload.
@@ -227,7 +225,9 @@ mod tests {
             let cut = bytes[..length].to_vec();
             assert!(parse::<Request>(cut, Vec::new()).is_err(), "{length}");
         }
-        for (position, value) in [(0, 9), (5, 1), (5, 2), (6, 255), (9, 255), (6, 0), (6, 3), (10, 99)] {
+        for (position, value) in
+            [(0, 9), (5, 1), (5, 2), (6, 255), (9, 255), (6, 0), (6, 3), (10, 99)]
+        {
             let mut damaged = bytes.clone();
             damaged[position] = value;
             assert!(parse::<Request>(damaged, Vec::new()).is_err(), "{position}={value}");

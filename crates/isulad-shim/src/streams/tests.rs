@@ -83,7 +83,7 @@ fn packets(socket: &OwnedFd) -> Vec<Vec<u8>> {
 }
 
 fn send(socket: &OwnedFd, bytes: &[u8]) {
-    fd_passing::send(socket.as_fd(), &[std::io::IoSlice::new(bytes)], &[]).unwrap();
+    fd_passing::send(socket.as_fd(), &[io::IoSlice::new(bytes)], &[]).unwrap();
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn input_arrives_and_waits_while_the_process_does_not_read() {
     let mut stalls = 0;
     while received.len() < data.len() {
         while let Some(packet) = packets.peek() {
-            let parts = [std::io::IoSlice::new(packet)];
+            let parts = [io::IoSlice::new(packet)];
             if fd_passing::send(client.as_fd(), &parts, &[]).is_err() {
                 stalls += 1;
                 break;
@@ -319,12 +319,8 @@ fn too_many_clients_are_refused() {
 
 #[test]
 fn a_terminal_is_read_to_its_end_and_gets_its_end_of_file_character() {
-    let devpts = rustix::fs::open(
-        "/dev/pts",
-        rustix::fs::OFlags::PATH,
-        rustix::fs::Mode::empty(),
-    )
-    .unwrap();
+    let devpts =
+        rustix::fs::open("/dev/pts", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
     let pty = isula_sys::pty::Pty::open(devpts.as_fd()).unwrap();
     let poll = Poll::new().unwrap();
     let ends = Ends {

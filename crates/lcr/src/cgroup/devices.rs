@@ -143,10 +143,7 @@ impl Rules {
                 if rule.which.covers(*which) {
                     *access &= !rule.access;
                 } else if rule.which.overlaps(*which) && *access & rule.access != 0 {
-                    let why = format!(
-                        "cgroup version 1 cannot except {} from {which}",
-                        rule.which
-                    );
+                    let why = format!("cgroup version 1 cannot except {} from {which}", rule.which);
                     return Err(CgroupError::field(FIELD, why));
                 }
             }

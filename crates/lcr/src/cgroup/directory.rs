@@ -108,7 +108,8 @@ pub(super) fn enable(
         // One that cannot be had must not keep the others away.
         for name in missing.names() {
             let enabled = write(&file, &format!("+{name}"));
-            let is_required = required.and(Controllers::from_names([name])) != Controllers::default();
+            let is_required =
+                required.and(Controllers::from_names([name])) != Controllers::default();
             match enabled {
                 Err(cause) if is_required => {
                     return Err(CgroupError::io("enable controllers in", file, cause));

@@ -291,7 +291,10 @@ mod tests {
 
     #[test]
     fn a_machine_without_control_groups_is_an_error() {
-        assert!(matches!(read("1 2 0:3 / / rw - ext4 /dev/x rw\nx\n"), Err(CgroupError::NotMounted)));
+        assert!(matches!(
+            read("1 2 0:3 / / rw - ext4 /dev/x rw\nx\n"),
+            Err(CgroupError::NotMounted)
+        ));
     }
 
     #[test]

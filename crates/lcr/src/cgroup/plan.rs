@@ -28,7 +28,7 @@ pub(super) enum Tolerance {
 /// One value for one file.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(super) struct Write {
-    pub(super) controller: u8,
+    pub(super) controller: Controllers,
     pub(super) file: String,
     pub(super) value: String,
     /// Used where `file` does not exist.
@@ -144,8 +144,7 @@ impl CgroupPlan {
                 }
                 Err(cause) => return Err(CgroupError::io("make", directory, cause)),
             }
-            if self.cgroup.version() == Version::V1
-                && hierarchy.controllers.has(Controller::Cpuset)
+            if self.cgroup.version() == Version::V1 && hierarchy.controllers.has(Controller::Cpuset)
             {
                 directory::fill_cpuset(&directory)?;
             }
@@ -210,9 +209,8 @@ impl CgroupPlan {
 
     fn directory_of(&self, write: &Write) -> Result<std::path::PathBuf, CgroupError> {
         let found = self.cgroup.directories().find(|(hierarchy, _)| {
-            let wanted = Controllers::from_bit(write.controller);
             self.cgroup.version() == Version::V2
-                || !hierarchy.controllers.and(wanted).is_empty()
+                || !hierarchy.controllers.and(write.controller).is_empty()
         });
         found.map(|(_, directory)| directory).ok_or(CgroupError::NotMounted)
     }
@@ -220,21 +218,7 @@ impl CgroupPlan {
     fn apply_devices(&self) -> Result<(), CgroupError> {
         match &self.devices {
             Devices::Unchanged => Ok(()),
-            Devices::Files(lines) => {
-                let directory = self.cgroup.directory(Controller::Devices);
-                let directory = directory.ok_or(CgroupError::NotMounted)?;
-                for (allow, line) in lines {
-                    let file = if *allow { "devices.allow" } else { "devices.deny" };
-                    let path = directory.join(file);
-                    directory::write(&path, line).map_err(|cause| CgroupError::Write {
-                        field: devices::FIELD.to_owned(),
-                        value: line.clone(),
-                        path,
-                        cause,
-                    })?;
-                }
-                Ok(())
-            }
+            Devices::Files(lines) => self.write_devices(lines),
             Devices::Program(program) => {
                 let directory = self.cgroup.directories().next().map(|(_, path)| path);
                 let path = directory.ok_or(CgroupError::NotMounted)?;
@@ -242,6 +226,23 @@ impl CgroupPlan {
                     .map_err(|cause| CgroupError::io("limit devices of", path, cause))
             }
         }
+    }
+
+    fn write_devices(&self, lines: &[(bool, String)]) -> Result<(), CgroupError> {
+        let directory = self.cgroup.directory(Controller::Devices);
+        let directory = directory.ok_or(CgroupError::NotMounted)?;
+        for (allow, line) in lines {
+            let file = if *allow { "devices.allow" } else { "devices.deny" };
+            let path = directory.join(file);
+            let Err(cause) = directory::write(&path, line) else { continue };
+            // The group above does not allow everything: then what it allows is all.
+            if *allow && line == "a" && cause.raw_os_error() == Some(errno::EPERM) {
+                continue;
+            }
+            let (field, value) = (devices::FIELD.to_owned(), line.clone());
+            return Err(CgroupError::Write { field, value, path, cause });
+        }
+        Ok(())
     }
 }
 

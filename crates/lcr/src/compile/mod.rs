@@ -157,7 +157,7 @@ fn cgroup(linux: &oci_spec::runtime::Linux, setting: &Setting<'_>) -> Result<Cgr
     };
     let nothing = oci_spec::runtime::LinuxResources::default();
     let resources = linux.resources().as_ref().unwrap_or(&nothing);
-    Ok(CgroupPlan::new(setting.hierarchies, &path, resources)?)
+    Ok(CgroupPlan::new(setting.hierarchies, Path::new(&path), resources)?)
 }
 
 fn host_name(

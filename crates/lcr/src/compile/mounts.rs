@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxIdMapping, Mount as SpecMount, Spec};
 
 use super::options::Options;
 use super::{Setting, tidy};
-use crate::cgroup::CgroupPlan;
+use crate::cgroup::{CgroupPlan, Version};
 use crate::error::Error;
 use crate::init::mounts::COVERABLE_IN_PROC;
 use crate::plan::{Attributes, IdMap, IdMapping, Mount, MountKind};
@@ -155,15 +155,27 @@ impl One<'_> {
         if let Some((key, _)) = options.data.first() {
             return Err(Error::unsupported(self.field("options"), key));
         }
-        match self.cgroup.view() {
-            Some((groups, links)) => Ok(MountKind::CgroupV1 { groups, links }),
-            None => Ok(MountKind::Filesystem {
+        if self.cgroup.cgroup().version() == Version::V2 {
+            return Ok(MountKind::Filesystem {
                 kind: "cgroup2".to_owned(),
                 source: "cgroup".to_owned(),
                 options: Vec::new(),
                 copy_up: false,
-            }),
+            });
         }
+        let mut groups = Vec::new();
+        let mut links = Vec::new();
+        for (hierarchy, group) in self.cgroup.cgroup().directories() {
+            let Some(name) = hierarchy.mount.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            // Controllers that are mounted together are found by each of their names.
+            if name.contains(',') {
+                links.extend(name.split(',').map(|one| (one.to_owned(), name.to_owned())));
+            }
+            groups.push((name.to_owned(), group));
+        }
+        Ok(MountKind::CgroupV1 { groups, links })
     }
 
     fn filesystem(

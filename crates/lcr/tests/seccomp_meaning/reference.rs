@@ -45,7 +45,7 @@ pub fn answer(action: Action, errno: Option<u32>) -> u32 {
 }
 
 pub fn allows(answer: u32) -> bool {
-    answer >= 0x7ff0_0000 && answer < 0x8000_0000
+    (0x7ff0_0000..0x8000_0000).contains(&answer)
 }
 
 fn holds(arg: &LinuxSeccompArg, value: u64) -> bool {

@@ -358,7 +358,7 @@ fn what_means_nothing_is_an_error_that_names_it() {
         ("\"on-failure\"", "\"sometimes\"", "sometimes"),
         ("\"container:0303", "\"container:xx03", "has no meaning"),
         ("\"max-size\": \"0\"", "\"max-size\": \"much\"", "max-size"),
-        ("\"Soft\": 1024", "\"Soft\": -2", "integer"),
+        ("\"Soft\": 1024", "\"Soft\": -2", "a limit, or -1"),
     ] {
         let changed = documents.host.replacen(from, to, 1);
         assert_ne!(changed, documents.host, "{from}");

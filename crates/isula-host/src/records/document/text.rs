@@ -267,7 +267,11 @@ pub(super) mod limit {
             }
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<u64, E> {
-                if value == -1 { Ok(u64::MAX) } else { self.visit_u64(u64::try_from(value).map_err(E::custom)?) }
+                match value {
+                    -1 => Ok(u64::MAX),
+                    other => u64::try_from(other)
+                        .map_err(|_| E::invalid_value(de::Unexpected::Signed(other), &self)),
+                }
             }
 
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<u64, E> {

@@ -1,8 +1,6 @@
 //! A registry that a test plays: an HTTP server on loopback that answers what it is told, well or
 //! badly, and remembers what it was asked.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
@@ -49,6 +47,8 @@ pub enum Body {
     Cut(usize, Vec<u8>),
     /// Declares a length, sends these bytes, and waits for the other side to give up.
     Stall(usize, Vec<u8>),
+    /// Declares a length and sends single bytes with pauses.
+    Drip(usize),
     /// In chunks, without a length.
     Chunked(Vec<u8>),
     /// In chunks that never end.
@@ -185,6 +185,7 @@ impl<T: Read + Write> Wire for T {}
 
 fn serve(stream: TcpStream, stage: &Stage) -> io::Result<()> {
     let over_tls = stage.tls.is_some();
+    let socket = stream.try_clone()?;
     let mut wire: Box<dyn Wire> = match &stage.tls {
         Some(tls) => {
             let connection = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
@@ -195,7 +196,7 @@ fn serve(stream: TcpStream, stage: &Stage) -> io::Result<()> {
     while let Some(mut seen) = read_request(&mut wire)? {
         seen.over_tls = over_tls;
         stage.seen.lock().unwrap().push(seen.clone());
-        if !answer(&mut wire, (stage.script)(&seen), &stage.gave_up)? {
+        if !answer(&mut wire, &socket, (stage.script)(&seen), &stage.gave_up)? {
             break;
         }
     }
@@ -222,63 +223,80 @@ fn read_request(wire: &mut dyn Wire) -> io::Result<Option<Seen>> {
 }
 
 /// False if the connection ends here.
-fn answer(wire: &mut dyn Wire, reply: Reply, gave_up: &dyn Fn()) -> io::Result<bool> {
-    let length = match &reply.body {
-        Body::Whole(bytes) => Some(bytes.len()),
-        Body::Cut(length, _) | Body::Stall(length, _) => Some(*length),
-        _ => None,
+fn answer(
+    wire: &mut dyn Wire,
+    socket: &TcpStream,
+    reply: Reply,
+    gave_up: &dyn Fn(),
+) -> io::Result<bool> {
+    let head = head(&reply);
+    let first = match &reply.body {
+        Body::Nothing => return Ok(false),
+        Body::Silence => &[],
+        Body::Raw(bytes) => bytes,
+        _ => head.as_slice(),
     };
+    let body = match &reply.body {
+        Body::Whole(bytes) | Body::Cut(_, bytes) | Body::Stall(_, bytes) => bytes.as_slice(),
+        _ => &[],
+    };
+    // In one piece: the other side may close as soon as it knows enough.
+    wire.write_all(&[first, body].concat())?;
+    wire.flush()?;
+    match reply.body {
+        Body::Whole(_) => return Ok(true),
+        Body::Chunked(bytes) => {
+            bytes.chunks(1000).try_for_each(|piece| write_chunk(wire, piece))?;
+            write_chunk(wire, &[])?;
+            return Ok(true);
+        }
+        Body::Endless => loop {
+            write_chunk(wire, &[b'x'; 0x4000])?;
+        },
+        Body::Drip(length) => drip(wire, socket, length)?,
+        Body::Stall(..) | Body::Silence => {
+            while wire.read(&mut [0; 64]).unwrap_or(0) != 0 {}
+            gave_up();
+        }
+        Body::Cut(..) | Body::Nothing | Body::Raw(_) => {}
+    }
+    Ok(false)
+}
+
+fn head(reply: &Reply) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    match length {
-        Some(length) => head.push_str(&format!("Content-Length: {length}\r\n\r\n")),
-        None => head.push_str("Transfer-Encoding: chunked\r\n\r\n"),
+    match &reply.body {
+        Body::Whole(bytes) => head.push_str(&format!("Content-Length: {}\r\n\r\n", bytes.len())),
+        Body::Cut(length, _) | Body::Stall(length, _) | Body::Drip(length) => {
+            head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+        }
+        _ => head.push_str("Transfer-Encoding: chunked\r\n\r\n"),
     }
-    match reply.body {
-        Body::Nothing => return Ok(false),
-        Body::Silence => {}
-        Body::Raw(bytes) => {
-            wire.write_all(&bytes)?;
-            return Ok(false);
-        }
-        Body::Whole(bytes) => {
-            wire.write_all(&[head.as_bytes(), &bytes].concat())?;
-            wire.flush()?;
-            return Ok(true);
-        }
-        Body::Cut(_, bytes) => {
-            wire.write_all(&[head.as_bytes(), &bytes].concat())?;
-            wire.flush()?;
-            return Ok(false);
-        }
-        Body::Stall(_, bytes) => {
-            wire.write_all(&[head.as_bytes(), &bytes].concat())?;
-            wire.flush()?;
-        }
-        Body::Chunked(bytes) => {
-            wire.write_all(head.as_bytes())?;
-            for piece in bytes.chunks(1000) {
-                wire.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
-                wire.write_all(piece)?;
-                wire.write_all(b"\r\n")?;
-            }
-            wire.write_all(b"0\r\n\r\n")?;
-            wire.flush()?;
-            return Ok(true);
-        }
-        Body::Endless => {
-            wire.write_all(head.as_bytes())?;
-            let piece = [b"4000\r\n".as_slice(), &[b'x'; 0x4000], b"\r\n"].concat();
-            loop {
-                wire.write_all(&piece)?;
-            }
+    head.into()
+}
+
+/// An empty one is the end.
+fn write_chunk(wire: &mut dyn Wire, bytes: &[u8]) -> io::Result<()> {
+    let length = format!("{:x}\r\n", bytes.len());
+    wire.write_all(&[length.as_bytes(), bytes, b"\r\n"].concat())?;
+    wire.flush()
+}
+
+fn drip(wire: &mut dyn Wire, socket: &TcpStream, length: usize) -> io::Result<()> {
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    for _ in 0..length {
+        wire.write_all(b"x")?;
+        wire.flush()?;
+        // The client says nothing meanwhile: this is a pause.
+        match wire.read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => break,
         }
     }
-    while wire.read(&mut [0; 64]).unwrap_or(0) != 0 {}
-    gave_up();
-    Ok(false)
+    Ok(())
 }
 
 pub fn digest(bytes: &[u8]) -> Digest {

@@ -1,7 +1,5 @@
 //! Fetching manifests and blobs: what is verified, resumed, repeated, bounded and refused.
 
-mod registry_server;
-
 use std::{
     sync::{
         Arc,
@@ -10,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use isula_core::error::{ErrorKind, PortError, chain};
-use isula_image::registry::Session;
-use registry_server::{
+use crate::server::{
     Body, Reply, Seen, Server, blob, digest, noise, play, reply, session, settings,
 };
+use isula_core::error::{ErrorKind, PortError, chain};
+use isula_image::registry::Session;
 
 const LIMIT: u64 = 4 << 20;
 const MANIFEST: &[u8] = br#"{"schemaVersion":2}"#;
@@ -50,7 +48,9 @@ async fn a_manifest_comes_with_its_digest_and_type() {
     assert_eq!(fetched.digest, digest(MANIFEST));
     assert_eq!(fetched.media_type.as_deref(), Some("application/vnd.oci.image.manifest.v1+json"));
     let seen = server.seen();
-    assert!(seen[0].header("accept").unwrap().contains("vnd.docker.distribution.manifest.list.v2+json"));
+    assert!(
+        seen[0].header("accept").unwrap().contains("vnd.docker.distribution.manifest.list.v2+json")
+    );
     assert_eq!(seen[0].header("host"), Some(server.address.to_string().as_str()));
     assert_eq!(seen[0].header("authorization"), None);
 
@@ -74,9 +74,15 @@ async fn a_manifest_that_is_not_the_one_of_its_digest_is_corrupt() {
 
 #[tokio::test]
 async fn an_oversize_manifest_is_not_read_to_its_end() {
-    for body in [Body::Endless, Body::Stall(usize::MAX >> 1, Vec::new()), Body::Whole(vec![b' '; 5 << 20])] {
+    for body in
+        [Body::Endless, Body::Stall(usize::MAX >> 1, Vec::new()), Body::Whole(vec![b' '; 5 << 20])]
+    {
         let server = Server::start(move |_| play(body.clone()));
-        let error = session(settings(), &server.reference("x")).by_tag("latest", LIMIT).await.err().unwrap();
+        let error = session(settings(), &server.reference("x"))
+            .by_tag("latest", LIMIT)
+            .await
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(chain(&error).contains("more than 4194304 bytes"), "{}", chain(&error));
     }
@@ -84,11 +90,16 @@ async fn an_oversize_manifest_is_not_read_to_its_end() {
 
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
-    let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n", "y".repeat(1 << 20));
+    let head =
+        format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n", "y".repeat(1 << 20));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(5000));
     for raw in [head.into_bytes(), many.into_bytes(), b"SSH-2.0-x\r\n\r\n".to_vec()] {
         let server = Server::start(move |_| play(Body::Raw(raw.clone())));
-        let error = session(settings(), &server.reference("x")).by_tag("latest", LIMIT).await.err().unwrap();
+        let error = session(settings(), &server.reference("x"))
+            .by_tag("latest", LIMIT)
+            .await
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", chain(&error));
         assert_eq!(server.count("/manifests/"), 1, "what is no HTTP is not asked again");
     }
@@ -104,7 +115,11 @@ async fn a_blob_is_resumed_by_range_after_each_cut() {
         let sent = rest[..rest.len().min(100_000)].to_vec();
         let range = format!("bytes {from}-{}/{}", content.len() - 1, content.len());
         let status = if seen.from().is_some() { 206 } else { 200 };
-        Reply { status, headers: vec![("Content-Range".into(), range)], body: Body::Cut(rest.len(), sent) }
+        Reply {
+            status,
+            headers: vec![("Content-Range".into(), range)],
+            body: Body::Cut(rest.len(), sent),
+        }
     });
     let session = session(settings(), &server.reference("x"));
     assert_eq!(read(&session, &bytes, 300_000).await.unwrap(), bytes);
@@ -131,7 +146,8 @@ async fn a_part_that_was_not_asked_for_is_refused() {
     let part = |range: &str| reply(206, vec![0; 500]).header("Content-Range", range);
     for wrong in [part("bytes 0-499/1000"), part("bytes 500-999/2000"), reply(206, vec![0; 500])] {
         let server = in_turn(vec![play(Body::Cut(1000, bytes[..500].to_vec())), wrong]);
-        let error = read(&session(settings(), &server.reference("x")), &bytes, 1000).await.err().unwrap();
+        let error =
+            read(&session(settings(), &server.reference("x")), &bytes, 1000).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{}", chain(&error));
     }
 }
@@ -148,7 +164,8 @@ async fn a_blob_of_another_size_is_corrupt_and_not_read_further() {
         (Body::Endless, "longer"),
     ] {
         let server = Server::start(move |_| play(body.clone()));
-        let error = read(&session(settings(), &server.reference("x")), &bytes, 5000).await.err().unwrap();
+        let error =
+            read(&session(settings(), &server.reference("x")), &bytes, 5000).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(chain(&error).contains(relation), "{}", chain(&error));
         assert_eq!(server.seen().len(), 1);
@@ -164,7 +181,12 @@ async fn failures_that_pass_are_repeated() {
     let content = bytes.clone();
     let limited = reply(429, "").header("Retry-After", "3600");
     let server = in_turn(vec![
-        limited, reply(503, ""), reply(500, ""), play(Body::Nothing), reply(502, ""), reply(200, content),
+        limited,
+        reply(503, ""),
+        reply(500, ""),
+        play(Body::Nothing),
+        reply(502, ""),
+        reply(200, content),
     ]);
     let session = session(settings(), &server.reference("x"));
     assert_eq!(read(&session, &bytes, 2000).await.unwrap(), bytes);
@@ -178,7 +200,11 @@ async fn failures_without_end_end_the_pull_with_the_servers_words() {
     let session_ = session(settings(), &server.reference("x"));
     let error = session_.by_tag("latest", LIMIT).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(chain(&error).ends_with("the registry answered 429 Too Many Requests: slow down"), "{}", chain(&error));
+    assert!(
+        chain(&error).ends_with("the registry answered 429 Too Many Requests: slow down"),
+        "{}",
+        chain(&error)
+    );
     assert_eq!(server.seen().len(), 6);
 
     // What will not pass is not repeated.
@@ -206,9 +232,10 @@ async fn a_registry_that_never_answered_is_not_asked_again() {
 #[tokio::test]
 async fn a_silent_server_is_given_up() {
     let bytes = noise(5000);
-    for body in [Body::Silence, Body::Stall(5000, bytes[..2000].to_vec())] {
+    for body in [Body::Silence, Body::Stall(5000, bytes[..2000].to_vec()), Body::Drip(5000)] {
         let server = Server::start(move |_| play(body.clone()));
-        let error = read(&session(settings(), &server.reference("x")), &bytes, 5000).await.err().unwrap();
+        let error =
+            read(&session(settings(), &server.reference("x")), &bytes, 5000).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{}", chain(&error));
         assert_eq!(server.seen().len(), 4, "a silence counts twice");
     }

@@ -1,0 +1,11 @@
+//! The use cases on the fakes of the ports: order, undo, recovery, supervision.
+
+mod crash;
+mod create;
+mod grid;
+mod names;
+mod order;
+mod recovery;
+mod restart;
+mod support;
+mod undo;

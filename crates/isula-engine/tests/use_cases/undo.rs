@@ -1,0 +1,165 @@
+//! Every step of every operation fails or hangs once: nothing is left half-made, and it can be
+//! asked for again.
+
+use std::sync::Arc;
+
+use isula_core::{
+    container::NewContainer,
+    error::ErrorKind,
+    testing::{Trouble, World},
+};
+use isula_engine::{Engine, RemoveOptions, StopOptions};
+
+use crate::support::{anonymous, assert_empty, engine, remove_all, request, settle, state, world};
+
+const TROUBLES: [Trouble; 2] = [Trouble::Fails(ErrorKind::ResourceExhausted), Trouble::Hangs];
+
+fn new() -> NewContainer {
+    let mut new = request("c", "sleep");
+    new.host.mounts = vec![anonymous("/data"), anonymous("/more")];
+    new
+}
+
+/// A world and its engine for each call that `operation` makes, with trouble at that call. Gives how
+/// often the trouble was felt.
+async fn at_every_step(
+    prepare: impl AsyncFn(&Arc<Engine>),
+    operation: impl AsyncFn(&Arc<Engine>) -> Result<(), isula_engine::Error>,
+    check: impl AsyncFn(&World, &Arc<Engine>, bool, &str),
+) -> usize {
+    let mut felt = 0;
+    for trouble in TROUBLES {
+        for step in 0.. {
+            assert!(step < 100, "the operation ends");
+            let world = world();
+            let engine = engine(&world);
+            prepare(&engine).await;
+            let before = world.failures.calls().len();
+            world.failures.at(step, trouble);
+            let failed = operation(&engine).await.is_err();
+            let calls = world.failures.calls();
+            let reached = calls.len() > before + step;
+            world.failures.clear();
+            settle().await;
+            let name = calls.get(before + step).copied().unwrap_or("no");
+            check(&world, &engine, failed, &format!("{trouble:?} at {name}, step {step}")).await;
+            engine.retire();
+            if !reached {
+                break;
+            }
+            felt += 1;
+        }
+    }
+    felt
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_fails_at_any_step_leaves_nothing_and_the_name_free() {
+    let steps = at_every_step(
+        async |_| {},
+        async |engine| engine.create(new()).await.map(drop),
+        async |world, engine, failed, case| {
+            if failed {
+                assert_empty(world, case);
+                assert_eq!(state(engine, "c"), "gone", "{case}");
+                engine.create(new()).await.unwrap();
+            }
+            remove_all(engine).await;
+            assert_empty(world, case);
+        },
+    )
+    .await;
+    assert!(steps >= 16, "{steps} troubles");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_at_any_step_leaves_no_process_and_can_be_repeated() {
+    let steps = at_every_step(
+        async |engine| drop(engine.create(new()).await.unwrap()),
+        async |engine| engine.start("c").await.map(drop),
+        async |world, engine, failed, case| {
+            if failed {
+                assert!(matches!(state(engine, "c"), "created" | "exited"), "{case}");
+                assert_eq!(world.runtime.traces(), [], "{case}");
+                engine.start("c").await.unwrap();
+            }
+            assert_eq!(state(engine, "c"), "running", "{case}");
+            assert_eq!(world.runtime.running().len(), 1, "{case}");
+            remove_all(engine).await;
+            assert_empty(world, case);
+        },
+    )
+    .await;
+    assert!(steps >= 8, "{steps} troubles");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_with_rm_that_fails_at_any_step_leaves_nothing() {
+    let steps = at_every_step(
+        async |_| {},
+        async |engine| {
+            let mut new = new();
+            new.host.auto_remove = true;
+            engine.run(new).await.map(drop)
+        },
+        async |world, engine, failed, case| {
+            if failed {
+                assert_empty(world, case);
+            } else {
+                remove_all(engine).await;
+            }
+        },
+    )
+    .await;
+    assert!(steps >= 20, "{steps} troubles");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_fails_at_any_step_ends_the_container_or_can_be_repeated() {
+    at_every_step(
+        async |engine| drop(engine.run(new()).await.unwrap()),
+        async |engine| engine.stop("c", StopOptions::default()).await.map(drop),
+        async |world, engine, failed, case| {
+            if failed {
+                engine.stop("c", StopOptions::default()).await.unwrap();
+            }
+            settle().await;
+            assert_eq!(state(engine, "c"), "exited", "{case}");
+            assert_eq!(world.runtime.running(), [], "{case}");
+            remove_all(engine).await;
+            assert_empty(world, case);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_fails_at_any_step_can_be_repeated() {
+    let steps = at_every_step(
+        async |engine| drop(engine.run(new()).await.unwrap()),
+        async |engine| {
+            let options = RemoveOptions { force: true, volumes: true };
+            engine.remove("c", options).await.map(drop)
+        },
+        async |world, engine, failed, case| {
+            if failed {
+                remove_all(engine).await;
+            }
+            assert_empty(world, case);
+        },
+    )
+    .await;
+    assert!(steps >= 12, "{steps} troubles");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_cannot_be_recorded_is_undone() {
+    at_every_step(
+        async |engine| drop(engine.run(new()).await.unwrap()),
+        async |engine| engine.pause("c").await.map(drop),
+        async |_, engine, failed, case| {
+            assert_eq!(state(engine, "c"), if failed { "running" } else { "paused" }, "{case}");
+        },
+    )
+    .await;
+}

@@ -1,0 +1,186 @@
+//! Starting a container: one process creation here, one in the shim.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::sync::Arc;
+
+use isula_core::container::Run;
+use isula_core::error::{ErrorKind, PortError};
+use isula_core::fault;
+use isula_core::ports::{Launch, Result, Session};
+use isulad_shim::protocol::{EXIT, Message, Request, Started};
+use lcr::cgroup::Cgroup;
+
+use super::compile::Compiled;
+use super::directory::{Named, Record, RunDirectory};
+use super::keeper::{self, Keeper, Parts, reap};
+use super::link::{Link, late};
+use super::{Runtimes, blocking, failure, session};
+
+/// A shim that runs while its container is being started. Unless it is kept, it is undone.
+struct Attempt {
+    directory: RunDirectory,
+    cgroup: Option<Cgroup>,
+    shim: Option<Child>,
+}
+
+impl Runtimes {
+    pub(super) async fn start_container(&self, launch: &Launch) -> Result<(Run, Option<Session>)> {
+        let directory = self.directory(&launch.id);
+        let external = self.external(&launch.runtime)?;
+        let roots = (directory.path(), self.runtime_root(&launch.runtime));
+        let compiled = self.compiler.compile(launch, external, (roots.0, &roots.1))?;
+        if self.find(&launch.id).is_some() || directory.exists() {
+            // The engine cleans up after every end; a crash may have come between.
+            self.clean_container(&launch.id, &launch.runtime).await?;
+        }
+        self.make_directory(launch, &compiled, &directory)?;
+        fault::point("start.directory");
+        let mut attempt = Attempt { directory, cgroup: compiled.cgroup.clone(), shim: None };
+        match self.launch(launch, compiled, &mut attempt).await {
+            Ok(started) => Ok(started),
+            Err(error) => {
+                attempt.undo().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The record of a former run goes before the directory comes: while the directory is there,
+    /// an exit record is of this run.
+    fn make_directory(
+        &self,
+        launch: &Launch,
+        compiled: &Compiled,
+        directory: &RunDirectory,
+    ) -> Result<()> {
+        let exit = launch.bundle.join(EXIT);
+        match std::fs::remove_file(&exit) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let text = format!("cannot remove the old exit record {}", exit.display());
+                return Err(PortError::io(text, error));
+            }
+            _ => {}
+        }
+        let record = Record {
+            bundle: launch.bundle.clone(),
+            runtime: launch.runtime.clone(),
+            cgroup: compiled.cgroup.clone(),
+        };
+        let made = directory.create(&record).and_then(|()| match &compiled.config {
+            Some(config) => std::fs::write(directory.path().join("config.json"), config),
+            None => Ok(()),
+        });
+        made.map_err(|error| {
+            let _ = directory.remove();
+            let text = format!("cannot make the run directory {}", directory.path().display());
+            PortError::io(text, error)
+        })
+    }
+
+    async fn launch(
+        &self,
+        launch: &Launch,
+        compiled: Compiled,
+        attempt: &mut Attempt,
+    ) -> Result<(Run, Option<Session>)> {
+        let spawn = |error| PortError::io("cannot start the shim", error);
+        let (control, theirs) = isula_sys::packet::pair().map_err(spawn)?;
+        let shim = self.program.spawn(launch.id.as_str(), theirs).map_err(spawn)?;
+        let pid = i32::try_from(shim.id()).unwrap_or(0);
+        attempt.shim = Some(shim);
+        fault::point("start.shim_spawned");
+        let start = isula_sys::process::start_time(pid).map_err(spawn)?;
+        let (ours, theirs) =
+            launch.attach.map(|_| session::open()).transpose().map_err(spawn)?.unzip();
+        let link = Link::new(control).map_err(spawn)?;
+        let request = Request::Start(Box::new(compiled.start));
+        let started = self.ask_to_start(&link, &request, &compiled.payload, theirs).await?;
+        fault::point("start.started");
+        for warning in &started.warnings {
+            tracing::warn!(container = %launch.id, "{warning}");
+        }
+        let run = keeper::run(&started, Named { pid, start });
+        let parts = Parts {
+            id: launch.id.clone(),
+            bundle: launch.bundle.clone(),
+            run: run.clone(),
+            link,
+            cgroup: compiled.cgroup,
+            filter: compiled.filter,
+            external: request_is_external(&request),
+            exit: None,
+        };
+        let keeper = Keeper::keep(parts, attempt.shim.take());
+        self.containers().insert(launch.id.clone(), Arc::clone(&keeper));
+        Ok((run, ours))
+    }
+
+    async fn ask_to_start(
+        &self,
+        link: &Link,
+        request: &Request,
+        payload: &[u8],
+        session: Option<OwnedFd>,
+    ) -> Result<Started> {
+        let session = session.as_ref().map(AsFd::as_fd);
+        let asked = link.ask_first(request, payload, session.as_slice());
+        match tokio::time::timeout(self.patience, asked).await {
+            Ok(answer) => match answer? {
+                Message::Started(started) => Ok(started),
+                other => Err(failure::unexpected(other)),
+            },
+            Err(_) => Err(late()),
+        }
+    }
+}
+
+fn request_is_external(request: &Request) -> bool {
+    matches!(request, Request::Start(start) if start.external.is_some())
+}
+
+impl Attempt {
+    /// Takes away whatever there is of it.
+    async fn undo(mut self) {
+        let Some(mut shim) = self.shim.take() else { return };
+        // Its end is that of the init process, if there is one, and of what it is doing now.
+        let _ = shim.kill();
+        reap(shim).await;
+        let (cgroup, directory) = (self.cgroup.take(), self.directory.clone());
+        let undone = blocking(move || {
+            remove(cgroup.as_ref(), &directory);
+            Ok(())
+        });
+        if let Err(error) = undone.await {
+            tracing::warn!(%error, "a failed start was not undone");
+        }
+    }
+}
+
+/// When the caller gave up in the middle, nobody waits: it is undone on the spot.
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(mut shim) = self.shim.take() {
+            let _ = shim.kill();
+            let _ = shim.wait();
+            remove(self.cgroup.as_ref(), &self.directory);
+        }
+    }
+}
+
+fn remove(cgroup: Option<&Cgroup>, directory: &RunDirectory) {
+    if let (_, Some(init)) = directory.processes() {
+        init.kill();
+    }
+    if let Some(cgroup) = cgroup {
+        // The start failed for a reason of its own, which is the one to tell.
+        let _ = cgroup.kill();
+        let _ = cgroup.remove();
+    }
+    let _ = directory.remove();
+}
+
+/// The state of a container does not allow it.
+pub(super) fn not_running(id: &isula_core::id::ContainerId) -> PortError {
+    PortError::new(ErrorKind::WrongState, format!("container {} is not running", id.short()))
+}

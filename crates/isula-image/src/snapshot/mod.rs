@@ -1,0 +1,221 @@
+//! The writable layers of containers, and the port `Snapshots`.
+//!
+//! A snapshot costs five system calls and no `fsync`: nothing in it is data. Which image it is of
+//! says the *name* of an empty file beside its directories, so that the commit of the file system's
+//! journal that makes the container's own record durable makes this durable too.
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, fs, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use isula_core::{
+    error::{ErrorKind, PortError},
+    fault,
+    id::ContainerId,
+    image::{Image, ImageId},
+    ports::{Result, Rootfs, Snapshots},
+};
+use isula_sys::beneath::{self, Beneath, Special};
+
+use crate::{
+    store::{Shared, Store, files},
+    unpack::Root,
+};
+
+/// Which image each container needs; `None` where that is not known, because its mark was lost.
+pub(crate) type Uses = HashMap<ContainerId, Option<ImageId>>;
+
+const MARK: &str = "image-";
+/// The directory that lies below a container of an image without layers.
+const EMPTY: &str = "empty";
+
+/// The image of the snapshot in `dir`.
+pub(crate) fn image_of(dir: &Path) -> Option<ImageId> {
+    let mut entries = fs::read_dir(dir).ok()?;
+    entries.find_map(|entry| {
+        let name = entry.ok()?.file_name();
+        let hex = name.to_str()?.strip_prefix(MARK)?;
+        Some(ImageId(format!("sha256:{hex}").parse().ok()?))
+    })
+}
+
+#[async_trait]
+impl Snapshots for Store {
+    async fn prepare(&self, id: &ContainerId, image: &ImageId) -> Result<()> {
+        let (id, image) = (id.clone(), image.clone());
+        self.blocking(move |shared| shared.prepare(&id, &image)).await
+    }
+
+    fn rootfs(&self, id: &ContainerId, image: &ImageId, volatile: bool) -> Result<Rootfs> {
+        let dir = self.shared.layout.snapshot(id);
+        let (upper, work) = (dir.join("diff"), dir.join("work"));
+        if !upper.is_dir() || !work.is_dir() {
+            return Err(no_snapshot(id));
+        }
+        let image = self.shared.needed_image(id, image)?;
+        let mut lower: Vec<_> = self
+            .shared
+            .visible(&image)?
+            .iter()
+            .map(|layer| self.shared.layout.diff(layer))
+            .collect();
+        if lower.is_empty() {
+            lower.push(self.shared.empty_layer()?);
+        }
+        Ok(Rootfs::Overlay { lower, upper, work, volatile })
+    }
+
+    async fn read(
+        &self,
+        id: &ContainerId,
+        image: &ImageId,
+        path: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let (id, image, path) = (id.clone(), image.clone(), path.to_owned());
+        self.blocking(move |shared| shared.read(&id, &image, &path, limit)).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<()> {
+        let id = id.clone();
+        self.blocking(move |shared| shared.remove_snapshot(&id)).await
+    }
+
+    async fn list(&self) -> Result<Vec<ContainerId>> {
+        let mut all: Vec<_> = self.shared.uses().keys().cloned().collect();
+        all.sort_unstable();
+        Ok(all)
+    }
+}
+
+impl Shared {
+    fn prepare(&self, id: &ContainerId, image: &ImageId) -> Result<()> {
+        let image = {
+            // The image can't be taken from view between these two lines.
+            let mut uses = self.uses();
+            let found = self.index().get(image).cloned().ok_or_else(|| no_image(image))?;
+            if uses.contains_key(id) {
+                return Err(PortError::new(
+                    ErrorKind::AlreadyExists,
+                    format!("container {} has a writable layer already", id.short()),
+                ));
+            }
+            uses.insert(id.clone(), Some(image.clone()));
+            found
+        };
+        let dir = self.layout.snapshot(id);
+        self.make_snapshot(&dir, &image).inspect_err(|_| {
+            if let Err(error) = self.remove_snapshot(id) {
+                tracing::warn!(container = %id, %error, "cannot clean up after a failure");
+            }
+        })?;
+        fault::point("create.snapshot_prepared");
+        Ok(())
+    }
+
+    fn make_snapshot(&self, dir: &Path, image: &Image) -> Result<()> {
+        let failed = |error: io::Error| files::cannot("make", dir, error);
+        files::make_dir(dir, 0o700)?;
+        let dir = Beneath::open(dir).map_err(failed)?;
+        let mark = format!("{MARK}{}", image.id.hex());
+        beneath::make_special(dir.root(), mark.as_bytes(), Special::Empty).map_err(failed)?;
+        beneath::make_dir(dir.root(), b"work").map_err(failed)?;
+        beneath::make_dir(dir.root(), b"diff").map_err(failed)?;
+        // The root directory of an overlay is the upper one: it must look as the image's.
+        let Root { uid, gid, mode } = self.root_of(image);
+        beneath::set_owner_at(dir.root(), b"diff", (uid, gid), mode).map_err(failed)
+    }
+
+    /// Owner and mode of `/`: the topmost layer that says something counts.
+    fn root_of(&self, image: &Image) -> Root {
+        let layers = self.layers();
+        let roots = image.layers.iter().rev();
+        roots.filter_map(|layer| layers.contents(layer)?.root).next().unwrap_or(Root {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+        })
+    }
+
+    /// The image of a container. From now on it is known that the container needs it.
+    fn needed_image(&self, id: &ContainerId, image: &ImageId) -> Result<Arc<Image>> {
+        let mut uses = self.uses();
+        let found = self.index().get(image).cloned().ok_or_else(|| no_image(image))?;
+        if let Some(used) = uses.get_mut(id).filter(|used| used.is_none()) {
+            *used = Some(image.clone());
+        }
+        Ok(found)
+    }
+
+    /// The layers that show, topmost first: down to one that hides all below it, and each once
+    /// (overlayfs refuses a directory that is there twice; what the upper one shows is the same).
+    fn visible(&self, image: &Image) -> Result<Vec<isula_core::image::Digest>> {
+        let layers = self.layers();
+        let mut visible = Vec::with_capacity(image.layers.len());
+        for layer in image.layers.iter().rev() {
+            let contents = layers.contents(layer).ok_or_else(|| {
+                let text = format!("layer {layer} of image {} is missing", image.id);
+                PortError::new(ErrorKind::Corrupt, text)
+            })?;
+            if !visible.contains(layer) {
+                visible.push(layer.clone());
+            }
+            if contents.hides_all {
+                break;
+            }
+        }
+        Ok(visible)
+    }
+
+    fn empty_layer(&self) -> Result<std::path::PathBuf> {
+        let path = self.layout.snapshots().with_file_name(EMPTY);
+        match files::make_dir(&path, 0o755) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(path),
+        }
+    }
+
+    fn remove_snapshot(&self, id: &ContainerId) -> Result<()> {
+        let dir = self.layout.snapshot(id);
+        self.trash().discard(&dir).map_err(|error| files::cannot("remove", &dir, error))?;
+        fault::point("rm.snapshot_removed");
+        self.uses().remove(id);
+        self.trash().sweep();
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        id: &ContainerId,
+        image: &ImageId,
+        path: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let upper = self.layout.snapshot(id).join("diff");
+        if !upper.is_dir() {
+            return Err(no_snapshot(id));
+        }
+        let image = self.needed_image(id, image)?;
+        let lower = self.visible(&image)?;
+        let dirs = std::iter::once(upper).chain(lower.iter().map(|layer| self.layout.diff(layer)));
+        let path = std::ffi::OsStr::new(path);
+        read::Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(
+            |error| {
+                let text = format!("cannot read {} of container {}", path.display(), id.short());
+                PortError::io(text, error)
+            },
+        )
+    }
+}
+
+fn no_image(image: &ImageId) -> PortError {
+    PortError::new(ErrorKind::ImageNotFound, format!("no such image: {image}"))
+}
+
+fn no_snapshot(id: &ContainerId) -> PortError {
+    let text = format!("container {} has no writable layer", id.short());
+    PortError::new(ErrorKind::NotFound, text)
+}

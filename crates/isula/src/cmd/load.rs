@@ -1,0 +1,68 @@
+//! `isula load`: images from an archive.
+
+use std::io::IsTerminal;
+
+use isula_api::v1::{LoadInput, OpenLoad, load_input::Input, load_progress::Progress as Step};
+
+use super::{Command, Context, import::upload};
+use crate::error::{Failure, Outcome};
+use crate::flags::{Arguments, Flag, Syntax};
+use crate::interrupt::or_interrupted;
+use crate::output::{self, progress::Progress};
+
+/// The command.
+pub static COMMAND: Command = Command {
+    syntax: Syntax {
+        name: "load",
+        usage: "[OPTIONS]",
+        about: "Load an image from a tar archive",
+        flags: &[&[
+            Flag::value("input", Some('i'), "file", "Archive to read instead of stdin"),
+            Flag::unsupported("platform", None),
+            Flag::switch("quiet", Some('q'), "Do not tell about progress"),
+            Flag::value("tag", Some('t'), "name", "Name of the image, if it is the only one"),
+            Flag::unsupported("type", None),
+        ]],
+        least: 0,
+        most: 0,
+        stops_at_argument: false,
+    },
+    runs_process: false,
+    run: |context, arguments| Box::pin(run(context, arguments)),
+};
+
+async fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let file = arguments.text("input").unwrap_or("-");
+    if file == "-" && std::io::stdin().is_terminal() {
+        return Err(arguments.fault("requested load from stdin, but stdin is a terminal"));
+    }
+    let tag = arguments.value("tag").unwrap_or_default().to_owned();
+    let open = LoadInput { input: Some(Input::Open(OpenLoad { tag })) };
+    let client = context.client().await?;
+    let (requests, broken) =
+        upload(file, open, |bytes| LoadInput { input: Some(Input::Data(bytes)) })?;
+    let mut progress = Progress::new(arguments.on("quiet"));
+    or_interrupted(async {
+        let load = async {
+            let mut steps = client.images().load(requests).await?.into_inner();
+            while let Some(step) = steps.message().await? {
+                match step.progress {
+                    Some(Step::Layer(layer)) => progress.layer(&layer),
+                    Some(Step::Line(line)) => progress.line(&line),
+                    Some(Step::Loaded(_)) => return Ok(()),
+                    None => {}
+                }
+            }
+            Err(Failure::local("the daemon ended the load without a result"))
+        };
+        tokio::select! {
+            result = load => result,
+            failure = broken => Err(failure),
+        }
+    })
+    .await?;
+    progress.clear();
+    let name = if file == "-" { "stdin" } else { file };
+    output::print(&format!("Load image from \"{name}\" success\n"))?;
+    Ok(0)
+}
