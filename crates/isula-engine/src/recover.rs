@@ -66,11 +66,11 @@ impl Engine {
         };
         let alive: Vec<ContainerId> =
             slots.iter().filter(alive).map(|slot| slot.id.clone()).collect();
-        match self.ports.runtime.sweep(&alive).await {
+        match self.at_start("sweep the run directories", self.ports.runtime.sweep(&alive)).await {
             Ok(swept) => recovery
                 .notes
                 .extend(swept.iter().map(|id| format!("{id}: took away a run nobody recorded"))),
-            Err(error) => recovery.notes.push(chain(&error)),
+            Err(note) => recovery.notes.push(note),
         }
         let notes: Vec<Vec<String>> = stream::iter(&slots)
             .map(|slot| self.resolve(slot))
@@ -119,11 +119,8 @@ impl Engine {
             State::Stopped(exit) => after = self.at_boot(&held, exit),
             State::Removing => {
                 notes.push(format!("{}: its removal is finished", slot.id));
-                let volumes = match slot.container().host.auto_remove {
-                    true => Anonymous::Remove,
-                    false => Anonymous::Keep,
-                };
-                if let Err(error) = self.take_apart(&held, volumes).await {
+                // Which volumes go is on record.
+                if let Err(error) = self.take_apart(&held, Anonymous::Remove).await {
                     notes.push(chain(&error));
                 }
             }
@@ -208,14 +205,16 @@ impl Engine {
 
     /// Writable layers without a container go; a container without its layer gets an empty one.
     async fn match_layers(&self, notes: &mut Vec<String>) {
-        let layers = match self.ports.snapshots.list().await {
+        let listed = self.at_start("list the writable layers", self.ports.snapshots.list());
+        let layers = match listed.await {
             Ok(layers) => layers,
-            Err(error) => return notes.push(chain(&error)),
+            Err(note) => return notes.push(note),
         };
         for id in layers.iter().filter(|id| self.index.get(id).is_none()) {
-            notes.push(match self.ports.snapshots.remove(id).await {
+            let removed = self.at_start("remove a layer", self.ports.snapshots.remove(id)).await;
+            notes.push(match removed {
                 Ok(()) => format!("{id}: took away a writable layer without a container"),
-                Err(error) => chain(&error),
+                Err(note) => note,
             });
         }
         let layers: std::collections::BTreeSet<&ContainerId> = layers.iter().collect();
@@ -224,10 +223,24 @@ impl Engine {
             if layers.contains(&slot.id) {
                 continue;
             }
-            notes.push(match self.ports.snapshots.prepare(&slot.id, image).await {
+            let work = self.ports.snapshots.prepare(&slot.id, image);
+            notes.push(match self.at_start("make a lost layer again", work).await {
                 Ok(()) => format!("{}: its writable layer was lost; it has an empty one", slot.id),
-                Err(error) => chain(&error),
+                Err(note) => format!("{}: {note}", slot.id),
             });
+        }
+    }
+
+    /// A call of a port that is no container's; what goes wrong becomes a note.
+    async fn at_start<T>(
+        &self,
+        action: &str,
+        work: impl Future<Output = isula_core::ports::Result<T>>,
+    ) -> Result<T, String> {
+        match tokio::time::timeout(self.settings.port_timeout, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(format!("cannot {action}: {}", chain(&error))),
+            Err(_) => Err(format!("cannot {action}: no answer in time")),
         }
     }
 }

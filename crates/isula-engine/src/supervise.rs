@@ -44,7 +44,9 @@ impl Engine {
             // What happens between two waits is rare: it is boxed, so that the task stays small.
             if let Some(current) = run.take() {
                 let begun = tokio::time::Instant::now();
-                let Some(exit) = self.unless_retired(self.end_of(&slot)).await else { return };
+                let Some(exit) = self.unless_retired(self.end_of(&slot, &current)).await else {
+                    return;
+                };
                 let after = Box::pin(self.ended(&slot, &current, exit)).await;
                 if after != After::Restart {
                     return;
@@ -76,13 +78,17 @@ impl Engine {
     }
 
     /// Completes when the run of a container has ended, however often the runtime loses sight of it.
-    pub(crate) async fn end_of(&self, slot: &Slot) -> Exit {
+    pub(crate) async fn end_of(&self, slot: &Slot, run: &Run) -> Exit {
         let mut pause = None;
         loop {
             let error = match self.ports.runtime.wait(&slot.id).await {
                 Ok(exit) => return exit,
                 Err(error) => error,
             };
+            if slot.container().state.run() != Some(run) {
+                // Somebody has recorded the end and cleaned up; this exit is nobody's news.
+                return Exit::unknown(self.ports.clock.now());
+            }
             tracing::warn!("{}: lost sight of the run: {}", slot.id, chain(&error));
             match Box::pin(self.look_for(slot)).await {
                 Some(Found::Exited(exit)) => return exit,
@@ -183,5 +189,42 @@ fn after(container: &Container, exit: &Exit) -> After {
         After::Restart
     } else {
         After::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use isula_core::{
+        container::{Container, Run, State},
+        testing::{World, conformance},
+    };
+    use jiff::Timestamp;
+
+    use crate::{Engine, Ports, Settings, slot::Slot};
+
+    #[tokio::test]
+    async fn watching_a_run_takes_less_than_two_kilobytes() {
+        let world = World::new();
+        let ports = Ports {
+            records: world.records,
+            snapshots: world.store.clone(),
+            images: world.store,
+            volumes: world.volumes,
+            runtime: world.runtime,
+            clock: world.clock,
+            entropy: world.entropy,
+            host: world.host,
+        };
+        let engine = Engine::new(ports, Settings::default());
+        let started = Timestamp::UNIX_EPOCH;
+        let run = Run { pid: 1, pid_start: 1, shim_pid: 2, shim_start: 1, started };
+        let state = State::Running(run.clone());
+        let container = conformance::container(&conformance::id(1));
+        let slot = Slot::new(Container { state, ..container });
+        let task = Arc::clone(&engine).watch(slot, Some(run));
+        let size = size_of_val(&task);
+        assert!(size <= 2048, "{size} bytes");
     }
 }

@@ -24,14 +24,6 @@ pub(crate) struct Parsed {
     pub(crate) config: ImageConfig,
 }
 
-/// A configuration's diff ids, base first. The registry client needs them before the layers.
-///
-/// # Errors
-/// As [`parse`].
-pub(crate) fn diff_ids(bytes: &[u8]) -> Result<Vec<Digest>, PortError> {
-    Ok(parse(bytes)?.diff_ids)
-}
-
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]

@@ -90,24 +90,23 @@ pub(crate) struct AtMost<R> {
     input: R,
     left: u64,
     excess: Excess,
+    exceeded: bool,
 }
 
 impl<R> AtMost<R> {
     pub(crate) fn new(input: R, limit: u64, excess: Excess) -> Self {
-        Self { input, left: limit, excess }
+        Self { input, left: limit, excess, exceeded: false }
     }
 }
 
 impl<R: Read> Read for AtMost<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            let mut one = [0];
-            return match self.input.read(&mut one)? {
-                0 => Ok(0),
-                _ => Err(match self.excess {
-                    Excess::Malformed(why) => io::Error::new(io::ErrorKind::InvalidData, why),
-                    Excess::TooLarge(why) => io::Error::new(io::ErrorKind::FileTooLarge, why),
-                }),
+        if self.left == 0 && !buffer.is_empty() {
+            self.exceeded = self.exceeded || self.input.read(&mut [0])? > 0;
+            return match (self.exceeded, self.excess) {
+                (false, _) => Ok(0),
+                (true, Excess::Malformed(why)) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+                (true, Excess::TooLarge(why)) => Err(io::Error::new(io::ErrorKind::FileTooLarge, why)),
             };
         }
         let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());

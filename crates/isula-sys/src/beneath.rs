@@ -53,9 +53,9 @@ impl Beneath {
     /// Opens the directory `path`; an empty path is the root.
     ///
     /// # Errors
-    /// As `openat2(2)`; `ENOTDIR` when it is something else.
+    /// As `openat2(2)`; `ENOTDIR` when it is something else, `ELOOP` for a refused link.
     pub fn open_dir(&self, path: &[u8], links: Links) -> io::Result<OwnedFd> {
-        self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW, links)
+        self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY, links)
     }
 
     /// Opens `path` for reading; the caller checks what it is. Never blocks on a FIFO, never

@@ -89,6 +89,34 @@ fn mark_one_by_one(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor from `first` on but those given.
+///
+/// Values that own a closed one must not be used or dropped after: this is for a new process, a
+/// copy of its creator, that never returns to what the creator owns.
+///
+/// # Errors
+/// `ENOSYS` on a kernel before 5.9.
+pub fn close_from_but(first: u32, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut numbers: Vec<u32> =
+        keep.iter().filter_map(|one| u32::try_from(one.as_raw_fd()).ok()).collect();
+    numbers.sort_unstable();
+    let mut first = first;
+    for number in numbers {
+        if number > first {
+            close_range(first, number - 1)?;
+        }
+        first = first.max(number + 1);
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: no memory is touched; that nobody uses the descriptors any more is the documented
+    // precondition of the caller.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Lets the descriptor with this number survive an exec.
 ///
 /// # Errors

@@ -159,10 +159,21 @@ pub fn block_all() -> io::Result<()> {
 /// # Errors
 /// None is known.
 pub fn reset_all() -> io::Result<()> {
+    // An all-zero `struct sigaction` of the kernel: default action, no flags, empty mask. The C
+    // library's call would leave out the signals that it keeps for itself, which may be ignored.
+    let default = [0u64; 4];
     for signal in 1..=i32::from(Signal::RTMAX) {
-        // SAFETY: the default action runs no code of ours. KILL, STOP and the numbers that the C
-        // library keeps for itself are refused by it, which is what they need.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the structure is valid, and the default action runs no code of ours. KILL and
+        // STOP are refused, which is what they need.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     set_mask(libc::SIG_SETMASK, &set_of([]))
 }

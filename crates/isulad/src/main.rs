@@ -1,2 +1,50 @@
-//! Placeholder.
-fn main() {}
+//! `isulad`: the container engine daemon. It reads flags and configuration, wires the parts
+//! together, and serves; it decides nothing.
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod config;
+mod daemon;
+mod flags;
+mod listen;
+mod log;
+mod notify;
+mod wire;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::Parser;
+
+/// As Docker's and systemd's `EX_CONFIG`-less daemons: anything that keeps it from serving.
+const FAILURE: u8 = 1;
+
+fn main() -> ExitCode {
+    #[cfg(feature = "testing")]
+    isula_core::fault::install(|point| {
+        if std::env::var("ISULAD_FAULT").is_ok_and(|wanted| wanted == point) {
+            // As by SIGKILL: nothing is caught, no destructor runs, nothing is flushed.
+            std::process::abort();
+        }
+    });
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("isulad: {}", isula_core::error::chain(&*error));
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let flags = flags::Flags::parse();
+    let config = config::Config::load(&flags)?;
+    if flags.validate {
+        for warning in &config.warnings {
+            eprintln!("isulad: {warning}");
+        }
+        println!("configuration OK");
+        return Ok(());
+    }
+    daemon::run(config).map_err(Into::into)
+}

@@ -10,7 +10,7 @@ use crate::channel::{Channel, Message};
 use crate::error::{OrFail as _, StartError, Step};
 use crate::init::{self, Around, Init, Stdio, child};
 use crate::plan::{NamespaceKind, ProcessPlan};
-use crate::process::{LabelFiles, Setup, Streams, make_cwd, set_oom_score};
+use crate::process::{LabelFiles, Setup, Streams, become_root_inside, make_cwd, set_oom_score};
 use crate::root::Root;
 
 /// In the order of their use: the kernel sorts the user namespace out itself.
@@ -112,6 +112,11 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn run(self) -> u8 {
+        let mut keep = self.stdio.descriptors();
+        keep.extend([self.channel.as_fd(), self.pidfd.as_fd(), self.root.as_fd()]);
+        if init::close_creators(&keep, self.preserve_fds).is_err() {
+            return 125;
+        }
         let Ok(channel) = self.channel.duplicate() else { return 125 };
         let error = match self.build() {
             Ok(never) => match never {},
@@ -136,6 +141,9 @@ impl Start<'_> {
         let joins = self.joins & !NamespaceKind::Pid.bit();
         if joins != 0 {
             namespace::join(self.pidfd.as_fd(), joins).or_fail(Step::Namespace, "")?;
+        }
+        if joins & NamespaceKind::User.bit() != 0 {
+            become_root_inside()?;
         }
         // The root of the mount namespace is the container's unless that has no pivot.
         rustix::process::fchdir(&self.root).or_fail(Step::Pivot, "")?;

@@ -79,27 +79,22 @@ impl Engine {
     /// only when the others are gone.
     pub(crate) async fn take_apart(&self, held: &Held<'_>, volumes: Anonymous) -> Result<()> {
         let container = held.container();
-        let Container { id, host, .. } = &*container;
         // From Removing: a former removal could not be finished.
         if container.state != State::Removing {
-            // That a `--rm` container goes is on record from the beginning.
-            let durability =
-                if host.auto_remove { Durability::Written } else { Durability::Synced };
-            held.enter(Event::Remove, durability).await?;
+            self.intend(held, volumes).await?;
         }
         fault::point("rm.intent");
 
         let ports = &self.ports;
+        let container = held.container();
+        let Container { id, host, .. } = &*container;
         let work = ports.runtime.clean(id, &host.runtime);
         let cleaned = self.port(&container, "clean up after its runs", work).await;
         fault::point("rm.cleaned");
         let work = ports.snapshots.remove(id);
         let layer = self.port(&container, "remove its writable layer", work).await;
         fault::point("rm.snapshot");
-        let emptied = match volumes {
-            Anonymous::Remove => self.remove_volumes(&container).await,
-            Anonymous::Keep => Ok(()),
-        };
+        let emptied = self.remove_volumes(&container).await;
         fault::point("rm.volumes");
         let failures = [cleaned, layer, emptied].into_iter().filter_map(Result::err);
         if let Some(error) = failures.reduce(|first, further| {
@@ -113,6 +108,25 @@ impl Engine {
         fault::point("rm.records");
         held.show_gone();
         self.publish(id, ContainerAction::Destroy);
+        Ok(())
+    }
+
+    /// Puts the intent on record. The record says itself which volumes go: those that are still
+    /// called anonymous in it.
+    async fn intend(&self, held: &Held<'_>, volumes: Anonymous) -> Result<()> {
+        let mut next = held.after(Event::Remove)?;
+        if volumes == Anonymous::Keep {
+            for mount in &mut next.host.mounts {
+                if let MountKind::Volume { anonymous, .. } = &mut mount.kind {
+                    *anonymous = false;
+                }
+            }
+        }
+        // That a `--rm` container goes is on record from the beginning.
+        let auto_remove = next.host.auto_remove;
+        let durability = if auto_remove { Durability::Written } else { Durability::Synced };
+        held.save(&next, durability).await?;
+        held.show(next);
         Ok(())
     }
 

@@ -78,7 +78,10 @@ impl Engine {
     }
 
     async fn end_within(&self, held: &Held<'_>, patience: Patience) -> Option<Exit> {
-        let end = self.end_of(held.slot());
+        let container = held.container();
+        // Without a run there is nothing to wait for.
+        let run = container.state.run()?;
+        let end = self.end_of(held.slot(), run);
         match patience {
             Patience::Forever => Some(end.await),
             Patience::For(limit) => {

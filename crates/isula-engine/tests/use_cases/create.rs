@@ -6,7 +6,7 @@ use isula_core::{
     image::ImageConfig,
     ports::Rootfs,
 };
-use isula_engine::{Error, RemoveOptions};
+use isula_engine::{Error, container::RemoveOptions};
 
 use crate::support::{anonymous, assert_empty, engine, id, request, world};
 

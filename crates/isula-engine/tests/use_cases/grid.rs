@@ -6,7 +6,7 @@ use isula_core::{
     container::{ExecConfig, RestartPolicy},
     signal::Signal,
 };
-use isula_engine::{Engine, RemoveOptions, StopOptions};
+use isula_engine::{Engine, StopOptions, container::RemoveOptions};
 
 use crate::support::{ALL, engine, request, restarted, settle, state, world};
 

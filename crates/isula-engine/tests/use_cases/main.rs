@@ -1,5 +1,7 @@
 //! The use cases on the fakes of the ports: order, undo, recovery, supervision.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod crash;
 mod create;
 mod grid;

@@ -5,7 +5,7 @@ use isula_core::{
     id::{ContainerId, Name},
     testing::conformance,
 };
-use isula_engine::{ListOptions, RemoveOptions};
+use isula_engine::container::{ListOptions, RemoveOptions};
 
 use crate::support::{engine, request, state, world};
 

@@ -11,7 +11,10 @@ use isula_core::{
     signal::Signal,
     testing::Trouble,
 };
-use isula_engine::{Engine, Patience, RemoveOptions, StopOptions, container::Condition};
+use isula_engine::{
+    Engine, Patience, StopOptions,
+    container::{Condition, RemoveOptions},
+};
 
 use crate::support::{
     ALL, assert_empty, engine, ephemeral, exit_code, id, request, settle, state, world,

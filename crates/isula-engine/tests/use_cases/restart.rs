@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use isula_core::{container::RestartPolicy, signal::Signal, testing::Trouble};
-use isula_engine::{RemoveOptions, StopOptions, container::Condition};
+use isula_engine::{
+    StopOptions,
+    container::{Condition, RemoveOptions},
+};
 use tokio::time::advance;
 
 use crate::support::{

@@ -9,7 +9,10 @@ use isula_core::{
     ports::Attach,
     testing::World,
 };
-use isula_engine::{Engine, ListOptions, Ports, RemoveOptions, Settings};
+use isula_engine::{
+    Engine, Ports, Settings,
+    container::{ListOptions, RemoveOptions},
+};
 
 /// A client that wants everything.
 pub const ALL: Attach = Attach { stdin: true, stdout: true, stderr: true, size: None };

@@ -8,7 +8,7 @@ use isula_core::{
     error::ErrorKind,
     testing::{Trouble, World},
 };
-use isula_engine::{Engine, RemoveOptions, StopOptions};
+use isula_engine::{Engine, StopOptions, container::RemoveOptions};
 
 use crate::support::{anonymous, assert_empty, engine, remove_all, request, settle, state, world};
 

@@ -53,6 +53,7 @@ fn read_only(path: &CString) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn the_program_cannot_be_written_through_any_of_its_processes() {
@@ -67,10 +68,12 @@ mod tests {
             let mut child = program.spawn("id", control).unwrap();
             assert_eq!(child.wait().unwrap().code(), Some(127));
             drop(other);
-            let reopened = std::fs::File::options()
+            // A sealed file can be opened, but not written.
+            let written = std::fs::File::options()
                 .write(true)
-                .open(format!("/proc/self/fd/{}", program.0.as_raw_fd()));
-            assert!(reopened.is_err());
+                .open(format!("/proc/self/fd/{}", program.0.as_raw_fd()))
+                .and_then(|mut file| file.write_all(b"x"));
+            assert!(written.is_err());
         }
     }
 }

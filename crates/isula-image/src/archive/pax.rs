@@ -200,10 +200,9 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        let good =
-            Extended::parse(b"13 path=a/b c\n30 SCHILY.xattr.user.x=a\n=b\0c\n").unwrap_err();
-        assert!(good.to_string().contains("malformed record"));
-        let good = Extended::parse(b"14 path=a/b c\n28 SCHILY.xattr.user.x=a\n=b\0\n").unwrap();
+        let bad = Extended::parse(b"14 path=a/b c\n30 SCHILY.xattr.user.x=a\n=b\0\n").unwrap_err();
+        assert!(bad.to_string().contains("malformed record"));
+        let good = Extended::parse(b"14 path=a/b c\n29 SCHILY.xattr.user.x=a\n=b\0\n").unwrap();
         assert_eq!(good.path.unwrap(), b"a/b c");
         assert_eq!(good.xattrs, [(b"user.x".to_vec(), b"a\n=b\0".to_vec())]);
         for bad in [
@@ -223,6 +222,6 @@ mod tests {
             assert!(Extended::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
         check_global(b"14 comment=ab\n").unwrap();
-        assert!(check_global(b"10 size=12\n").is_err());
+        assert!(check_global(b"11 size=12\n").is_err());
     }
 }

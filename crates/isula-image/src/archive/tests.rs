@@ -70,7 +70,7 @@ fn what_is_malformed_or_ambiguous_is_refused() {
         (Tar::default().raw(b"x", b'x', b"", &huge).file("f", b"").end(), "larger than 1 MiB"),
         (Tar::default().raw(b"x", b'L', b"", &huge).file("f", b"").end(), "larger than 1 MiB"),
         (Tar::default().raw(b"x", b'L', b"", b"").file("f", b"").end(), "long name is empty"),
-        (Tar::default().raw(b"x", b'g', b"", b"10 size=12\n").file("f", b"").end(), "global header"),
+        (Tar::default().raw(b"x", b'g', b"", b"11 size=12\n").file("f", b"").end(), "global header"),
         (Tar::default().pax(&[("size", b"-1")]).file("f", b"").end(), "malformed value"),
         (Tar::default().pax(&[("size", b"18446744073709551615")]).file("f", b"").end(), "malformed value"),
         (Tar::default().pax(&[("path", b"a\0b")]).file("f", b"").end(), "malformed value"),

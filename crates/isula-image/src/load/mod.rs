@@ -145,7 +145,9 @@ async fn unpack(store: &Store, layer: PlannedLayer, progress: &ProgressSink) -> 
     });
     let done = stream::join(task.await);
     drop(alive);
-    done
+    done.map_err(|error| {
+        PortError::with_source(error.kind(), format!("cannot load layer {diff_id}"), error)
+    })
 }
 
 /// A part of the archive that is read as long as somebody waits for it.

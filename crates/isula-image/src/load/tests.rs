@@ -198,7 +198,7 @@ async fn whatever_contradicts_itself_is_refused_and_leaves_nothing() {
         (oci(|manifest| manifest["digest"] = digest("x").as_str().into()), "lacks"),
         (oci(|manifest| manifest["mediaType"] = "application/vnd.oci.image.index.v1+json".into()), "lacks the members"),
         (lying.end(), "and not to"),
-        (short.end(), "cannot read the layer"),
+        (short.end(), "incomplete deflate stream"),
         (both.end(), "both a manifest and an index"),
     ] {
         let scratch = Scratch::new();
@@ -229,7 +229,9 @@ async fn a_blob_under_a_false_digest_is_named_by_it() {
     archive[at..at + packed.len()].copy_from_slice(&flipped);
     let scratch = Scratch::new();
     let error = load(&scratch.store(), &archive).await.unwrap_err();
-    assert_eq!(text(&error), format!("the layer {right} has the digest {wrong}"));
+    let diff_id = hash::digest(&base);
+    let expected = format!("cannot load layer {diff_id}: the layer {right} has the digest {wrong}");
+    assert_eq!(text(&error), expected);
 }
 
 #[tokio::test]

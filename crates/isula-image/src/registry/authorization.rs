@@ -54,6 +54,8 @@ pub(super) async fn renew(
         fetch_token(exchange, endpoint, bearer, repository).await?
     } else if find("basic").is_some() {
         basic_header(endpoint).ok_or_else(|| Error::Denied("credentials are needed".to_owned()))?
+    } else if challenges.is_empty() {
+        return Err(Error::Denied(String::new()));
     } else {
         let schemes: Vec<_> =
             challenges.iter().map(|challenge| challenge.scheme.as_str()).collect();

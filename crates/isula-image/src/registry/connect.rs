@@ -63,7 +63,10 @@ impl Connector {
     /// Opens a connection, all steps within the connect limit.
     pub(super) async fn open(&self, origin: &Origin) -> Result<Opened, ExchangeError> {
         let limit = self.settings.limits.connect;
-        let late = |_| ExchangeError::silent(origin, "connecting");
+        let late = |_| ExchangeError::Connect {
+            to: origin.authority(),
+            source: io::ErrorKind::TimedOut.into(),
+        };
         timeout(limit, self.open_unbounded(origin)).await.map_err(late)?
     }
 

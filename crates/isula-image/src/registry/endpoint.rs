@@ -111,9 +111,11 @@ impl Endpoint {
             // With a port of its own it is the same port that refuses.
             Err(error @ ExchangeError::Connect { .. }) if self.port.is_some() => Err(error),
             // A certificate that fails is no reason to go on without one.
-            Err(ExchangeError::Connect { .. } | ExchangeError::NotTls { .. }) => {
-                Ok(with(Scheme::Http))
-            }
+            Err(
+                ExchangeError::Connect { .. }
+                | ExchangeError::Proxy { .. }
+                | ExchangeError::NotTls { .. },
+            ) => Ok(with(Scheme::Http)),
             Err(error) => Err(error),
         }
     }

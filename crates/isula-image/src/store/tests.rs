@@ -63,7 +63,7 @@ async fn a_prefix_of_several_ids_is_ambiguous() {
         let archive = docker_archive(&[(config(&[], &number.to_string()), &[], &[])]).end();
         store.load(stream(&archive), None, silent()).await.unwrap();
     }
-    let ids: Vec<_> = store.list().iter().map(|image| image.id.hex().to_owned()).collect();
+    let ids: Vec<_> = Images::list(&store).iter().map(|image| image.id.hex().to_owned()).collect();
     let shared = ids.iter().find(|id| ids.iter().filter(|other| other[..1] == id[..1]).count() > 1).unwrap();
     assert_eq!(store.find(&shared[..1]).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
@@ -73,24 +73,24 @@ async fn names_are_taken_one_by_one_and_the_image_goes_with_the_last() {
     let scratch = Scratch::new();
     let (store, [one, two]) = filled(&scratch).await;
     let untagged = |name: &str| RemovedImage::Untagged(name.to_owned());
-    let error = store.remove(two.hex(), false).await.unwrap_err();
+    let error = Images::remove(&store, two.hex(), false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
-    assert_eq!(store.remove("two:1", false).await.unwrap(), [untagged("two:1")]);
+    assert_eq!(Images::remove(&store, "two:1", false).await.unwrap(), [untagged("two:1")]);
     assert_eq!(store.find("other/two:1").unwrap().id, two);
-    let removed = store.remove("other/two:1", false).await.unwrap();
+    let removed = Images::remove(&store, "other/two:1", false).await.unwrap();
     assert_eq!(removed, [untagged("other/two:1"), RemovedImage::Deleted(two.clone())]);
     settle(&store);
     assert!(store.get(&two).is_none());
     // The shared layer stays, the other one's own is gone.
     assert_eq!(fs::read_dir(scratch.root().join("layers")).unwrap().count(), 1);
     assert_eq!(scratch.files("blobs").len(), 2);
-    let removed = store.remove(&one.hex()[..10], false).await.unwrap();
+    let removed = Images::remove(&store, &one.hex()[..10], false).await.unwrap();
     assert_eq!(removed, [untagged("one:1"), RemovedImage::Deleted(one)]);
     settle(&store);
     for dir in ["blobs/sha256", "layers", "images", "refs", "tmp", "trash"] {
         assert_eq!(scratch.files(dir), Vec::<String>::new(), "{dir}");
     }
-    assert_eq!(store.remove("one:1", false).await.unwrap_err().kind(), ErrorKind::ImageNotFound);
+    assert_eq!(Images::remove(&store, "one:1", false).await.unwrap_err().kind(), ErrorKind::ImageNotFound);
 }
 
 #[tokio::test]
@@ -100,16 +100,16 @@ async fn an_image_that_a_container_needs_stays() {
     let id = container(1);
     store.prepare(&id, &one).await.unwrap();
     for query in ["one:1", one.hex()] {
-        let error = store.remove(query, false).await.unwrap_err();
+        let error = Images::remove(&store, query, false).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InUse, "{query}: {error}");
         assert!(error.to_string().contains(id.short()), "{error}");
     }
-    let removed = store.remove("one:1", true).await.unwrap();
+    let removed = Images::remove(&store, "one:1", true).await.unwrap();
     assert_eq!(removed, [RemovedImage::Untagged("one:1".into())]);
     assert!(store.get(&one).unwrap().tags.is_empty());
     assert!(store.rootfs(&id, &one, false).is_ok());
     Snapshots::remove(&store, &id).await.unwrap();
-    assert_eq!(store.remove(one.hex(), false).await.unwrap(), [RemovedImage::Deleted(one)]);
+    assert_eq!(Images::remove(&store, one.hex(), false).await.unwrap(), [RemovedImage::Deleted(one)]);
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_name_moves_and_the_digest_of_a_repository_goes_with_its_last_tag() {
     store.commit_image(new).await.unwrap();
     assert_eq!(store.find(&digest).unwrap().digests, [reference(&digest)]);
     assert!(scratch.root().join("blobs/sha256").join(hash::digest(b"the manifest").hex()).exists());
-    let removed = store.remove("one:1", false).await.unwrap();
+    let removed = Images::remove(&store, "one:1", false).await.unwrap();
     let expected = ["one:1".to_owned(), digest.clone()].map(RemovedImage::Untagged);
     assert_eq!(removed, expected);
     assert_eq!(store.find("two:1").unwrap().digests, []);
@@ -173,7 +173,7 @@ async fn what_a_crash_left_is_finished_or_undone_at_the_next_start() {
     let store = scratch.store();
     settle(&store);
     assert_eq!(store.damage(), Vec::<String>::new());
-    let names: Vec<_> = store.list().iter().flat_map(|image| image.tags.clone()).collect();
+    let names: Vec<_> = Images::list(&store).iter().flat_map(|image| image.tags.clone()).collect();
     assert_eq!(names, [reference("after:1"), reference("one:1")]);
     assert_eq!(fs::read_dir(root.join("layers")).unwrap().count(), 1);
     assert_eq!(scratch.files("blobs/sha256").len(), 1);

@@ -119,13 +119,16 @@ impl Unpacker {
             };
         }
         let (parent, name) = path::split(&path);
+        let is_aufs = |part: &[u8]| part.starts_with(AUFS) && part != OPAQUE_WHITEOUT;
+        if path::components(&path).any(is_aufs) {
+            return Ok(());
+        }
         if path::components(parent).any(|component| component.starts_with(WHITEOUT)) {
             return Err(refused("a whiteout can't be a directory"));
         }
         let failed = |error| Error::write(&entry.path, error);
         match name.strip_prefix(WHITEOUT) {
             _ if name == OPAQUE_WHITEOUT => self.hide_below(parent).map_err(failed),
-            _ if name.starts_with(AUFS) => Ok(()),
             Some(b"" | b"." | b"..") => Err(refused("it is a whiteout of nothing")),
             Some(hidden) => self.whiteout(parent, hidden).map_err(failed),
             None => self.place(entry, parent, name, data),
@@ -179,9 +182,11 @@ impl Unpacker {
             dir = match self.root.open_dir(prefix, Links::InRoot) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let (_, name) = path::split(prefix);
+                    let before = beneath::stat_fd(&dir)?;
                     beneath::make_dir(&dir, name)?;
                     let made = beneath::open_dir_at(&dir, name)?;
                     beneath::set_mode(&made, 0o755)?;
+                    beneath::restore_times(&dir, &before)?;
                     self.writeback.push_dir(dir)?;
                     made
                 }

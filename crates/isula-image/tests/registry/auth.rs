@@ -145,6 +145,10 @@ async fn a_registry_that_always_asks_again_is_asked_twice() {
         assert!(chain(&error).ends_with("is denied: authentication required"), "{}", chain(&error));
         assert_eq!(server.seen().len(), 2);
     }
+    let server = Server::start(|_| reply(401, ""));
+    let session_ = session(settings(), &server.reference("x"));
+    let error = session_.by_tag("latest", LIMIT).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     let server = Server::start(|_| refuse("Negotiate"));
     let error =
         session(settings(), &server.reference("x")).by_tag("latest", LIMIT).await.err().unwrap();

@@ -65,7 +65,7 @@ async fn a_pulled_image_is_listed_with_its_names_and_its_files_are_there() {
     let by_digest = reference.with_digest(digest(&image.manifest));
     let test = TestStore::new(settings());
     let pulled = test.store.pull(&by_digest, PullOptions::default(), unseen()).await.unwrap();
-    assert_eq!((pulled.tags.len(), &pulled.digests[..]), (0, &[by_digest][..]));
+    assert_eq!((pulled.tags.len(), &pulled.digests[..]), (0, std::slice::from_ref(&by_digest)));
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn progress_tells_the_steps_of_each_layer() {
                 let Progress::Layer { id, step, current, total } = progress else {
                     panic!("{progress:?}")
                 };
-                assert_eq!(total.is_some_and(|total| *current <= total), true);
+                assert!(total.is_some_and(|total| *current <= total));
                 if *id == short && seen.last() != Some(step) {
                     seen.push(step.clone());
                 }

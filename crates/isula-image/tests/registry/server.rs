@@ -21,7 +21,6 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// A request as the server saw it.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub method: String,
     pub target: String,
     pub headers: HashMap<String, String>,
     pub over_tls: bool,
@@ -215,11 +214,10 @@ fn read_request(wire: &mut dyn Wire) -> io::Result<Option<Seen>> {
     }
     let text = String::from_utf8(head).unwrap();
     let mut lines = text.lines();
-    let mut first = lines.next().unwrap().split(' ');
-    let (method, target) = (first.next().unwrap().to_owned(), first.next().unwrap().to_owned());
+    let target = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
-    Ok(Some(Seen { method, target, headers: headers.collect(), over_tls: false }))
+    Ok(Some(Seen { target, headers: headers.collect(), over_tls: false }))
 }
 
 /// False if the connection ends here.
@@ -232,7 +230,7 @@ fn answer(
     let head = head(&reply);
     let first = match &reply.body {
         Body::Nothing => return Ok(false),
-        Body::Silence => &[],
+        Body::Silence => [].as_slice(),
         Body::Raw(bytes) => bytes,
         _ => head.as_slice(),
     };

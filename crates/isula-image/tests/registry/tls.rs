@@ -240,6 +240,33 @@ async fn a_secure_registry_cannot_lead_to_plain_http() {
 }
 
 #[tokio::test]
+async fn an_insecure_registry_behind_proxies_may_be_plain() {
+    let refusing = Server::start(|_| reply(403, ""));
+    let plain = Server::start(good);
+    let proxies = Proxies {
+        https: Some(refusing.address.to_string()),
+        http: Some(plain.address.to_string()),
+        no_proxy: None,
+    };
+    let insecure = vec!["plain.test:5000".to_owned()];
+    outcome(Settings { proxies, insecure, ..settings() }, "plain.test:5000/x").await.unwrap();
+    assert_eq!(refusing.seen()[0].target, "plain.test:5000");
+    assert_eq!(plain.seen()[0].target, "http://plain.test:5000/v2/x/manifests/latest");
+
+    // What is not insecure stays with TLS.
+    let proxies = Proxies {
+        https: Some(refusing.address.to_string()),
+        http: Some(plain.address.to_string()),
+        no_proxy: None,
+    };
+    let (kind, text) =
+        outcome(Settings { proxies, ..settings() }, "plain.test:5000/x").await.unwrap_err();
+    assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(text.ends_with("does not connect to plain.test:5000: status 403"), "{text}");
+    assert_eq!(plain.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn plain_http_through_a_proxy_names_the_whole_url() {
     let proxy = Server::start(good);
     let http = Some(proxy.address.to_string());

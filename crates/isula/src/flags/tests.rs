@@ -75,7 +75,7 @@ fn flags_may_follow_arguments_where_no_program_is_run() {
 fn the_help_leaves_out_what_does_not_work() {
     let text = help(&TOOL);
     assert!(text.starts_with("USAGE:\n\tisula tool [OPTIONS] ARG...\n\nA tool\n\nOPTIONS:\n"));
-    assert!(text.contains("\t-m, --memory size \tMemory\n"), "{text}");
-    assert!(text.contains("\t-e, --env var     \tVariable\n"), "{text}");
+    assert!(text.contains("\t-m, --memory size\tMemory\n"), "{text}");
+    assert!(text.contains("\t-e, --env var    \tVariable\n"), "{text}");
     assert!(!text.contains("publish") && !text.contains("environment"));
 }

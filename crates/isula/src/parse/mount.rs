@@ -211,69 +211,71 @@ mod tests {
         }
     }
 
+    #[rustfmt::skip]
+    const TABLE: [(&str, &str); 28] = [
+        (
+            "type=bind,source=/a,target=/b",
+            r#"Bind "/a" /b ro=false "" flat=false nocopy=false create=false"#,
+        ),
+        (
+            "type=bind,src=./x,dst=/b,ro,bind-propagation=rslave,bind-nonrecursive=true",
+            r#"Bind "/work/x" /b ro=true "rslave" flat=true nocopy=false create=false"#,
+        ),
+        (
+            "type=BIND,src=/x,destination=/b,readonly=false,bind-recursive=disabled",
+            r#"Bind "/x" /b ro=false "" flat=true nocopy=false create=false"#,
+        ),
+        (
+            "src=vol,dst=/b,volume-nocopy",
+            r#"Volume "vol" /b ro=false "" flat=false nocopy=true create=false"#,
+        ),
+        (
+            "\"type=bind\",\"src=/a,b\"\"c\",dst=/d",
+            r#"Bind "/a,b\"c" /d ro=false "" flat=false nocopy=false create=false"#,
+        ),
+        ("dst=/b", r#"Volume "" /b ro=false "" flat=false nocopy=false create=false"#),
+        ("type=tmpfs,dst=/b", "Tmpfs /b "),
+        (
+            "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=1770,ro",
+            "Tmpfs /b ro,size=1048576,mode=1770",
+        ),
+        ("type=bind,dst=/b", "source is required for type 'bind'"),
+        ("type=bind,src=/a", "target is required"),
+        ("type=bind,src=/a,dst=b", "invalid mount path: 'b' mount path must be absolute"),
+        (
+            "type=bind,src=/a,dst=/b,volume-nocopy",
+            "cannot mix 'volume-*' options with mount type 'bind'",
+        ),
+        ("type=tmpfs,src=/a,dst=/b", "cannot mix 'source' options with mount type 'tmpfs'"),
+        (
+            "src=vol,dst=/b,bind-propagation=shared",
+            "cannot mix 'bind-*' options with mount type 'volume'",
+        ),
+        (
+            "src=vol,dst=/b,tmpfs-size=1m",
+            "cannot mix 'tmpfs-*' options with mount type 'volume'",
+        ),
+        ("type=bind,src=/a,dst=/b,bind-propagation=x", "invalid propagation: x"),
+        (
+            "type=bind,src=/a,dst=/b,bind-recursive=readonly",
+            "bind-recursive=readonly is not supported in this version",
+        ),
+        ("type=image,src=a,dst=/b", "mounts of type image are not supported in this version"),
+        ("dst=/b,volume-opt=x=y", "volume-opt is not supported in this version"),
+        ("dst=/b,colour=red", "unexpected key 'colour' in mount"),
+        ("dst=/b,ro=maybe", "invalid value for ro: maybe"),
+        ("dst", "invalid field 'dst' must be a key=value pair"),
+        ("type=tmpfs,dst=/b,tmpfs-mode=9", "invalid value for tmpfs-mode"),
+        ("type=tmpfs,dst=/b,tmpfs-size=x", "invalid size: 'x'"),
+        ("", "unexpected key '' in mount"),
+        ("dst=/b\"x", "bare \" in non-quoted field"),
+        ("\"dst=/b", "unclosed \" in field"),
+        ("\"dst=/b\"x", "extraneous \" in field"),
+    ];
+
     #[test]
     fn every_key_has_its_effect_or_is_refused() {
-        let table = [
-            (
-                "type=bind,source=/a,target=/b",
-                r#"Bind "/a" /b ro=false "" flat=false nocopy=false create=false"#,
-            ),
-            (
-                "type=bind,src=./x,dst=/b,ro,bind-propagation=rslave,bind-nonrecursive=true",
-                r#"Bind "/work/x" /b ro=true "rslave" flat=true nocopy=false create=false"#,
-            ),
-            (
-                "type=BIND,src=/x,destination=/b,readonly=false,bind-recursive=disabled",
-                r#"Bind "/x" /b ro=false "" flat=true nocopy=false create=false"#,
-            ),
-            (
-                "src=vol,dst=/b,volume-nocopy",
-                r#"Volume "vol" /b ro=false "" flat=false nocopy=true create=false"#,
-            ),
-            (
-                "\"type=bind\",\"src=/a,b\"\"c\",dst=/d",
-                r#"Bind "/a,b\"c" /d ro=false "" flat=false nocopy=false create=false"#,
-            ),
-            ("dst=/b", r#"Volume "" /b ro=false "" flat=false nocopy=false create=false"#),
-            ("type=tmpfs,dst=/b", "Tmpfs /b "),
-            (
-                "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=1770,ro",
-                "Tmpfs /b ro,size=1048576,mode=1770",
-            ),
-            ("type=bind,dst=/b", "source is required for type 'bind'"),
-            ("type=bind,src=/a", "target is required"),
-            ("type=bind,src=/a,dst=b", "invalid mount path: 'b' mount path must be absolute"),
-            (
-                "type=bind,src=/a,dst=/b,volume-nocopy",
-                "cannot mix 'volume-*' options with mount type 'bind'",
-            ),
-            ("type=tmpfs,src=/a,dst=/b", "cannot mix 'source' options with mount type 'tmpfs'"),
-            (
-                "src=vol,dst=/b,bind-propagation=shared",
-                "cannot mix 'bind-*' options with mount type 'volume'",
-            ),
-            (
-                "src=vol,dst=/b,tmpfs-size=1m",
-                "cannot mix 'tmpfs-*' options with mount type 'volume'",
-            ),
-            ("type=bind,src=/a,dst=/b,bind-propagation=x", "invalid propagation: x"),
-            (
-                "type=bind,src=/a,dst=/b,bind-recursive=readonly",
-                "bind-recursive=readonly is not supported in this version",
-            ),
-            ("type=image,src=a,dst=/b", "mounts of type image are not supported in this version"),
-            ("dst=/b,volume-opt=x=y", "volume-opt is not supported in this version"),
-            ("dst=/b,colour=red", "unexpected key 'colour' in mount"),
-            ("dst=/b,ro=maybe", "invalid value for ro: maybe"),
-            ("dst", "invalid field 'dst' must be a key=value pair"),
-            ("type=tmpfs,dst=/b,tmpfs-mode=9", "invalid value for tmpfs-mode"),
-            ("type=tmpfs,dst=/b,tmpfs-size=x", "invalid size: 'x'"),
-            ("", "unexpected key '' in mount"),
-            ("dst=/b\"x", "bare \" in non-quoted field"),
-            ("\"dst=/b", "unclosed \" in field"),
-            ("\"dst=/b\"x", "extraneous \" in field"),
-        ];
-        for (text, expected) in table {
+        for (text, expected) in TABLE {
             assert_eq!(shown(text), expected, "{text}");
         }
     }

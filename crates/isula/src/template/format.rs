@@ -55,10 +55,10 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// `%v` of a float is `%g` with the fewest digits; beyond 1e21 it has an exponent.
+/// `%v` of a float is `%g` with the fewest digits; from 1e6 on it has an exponent.
 fn float(number: f64) -> String {
     let size = number.abs();
-    if number.is_finite() && number != 0.0 && !(1e-4..1e21).contains(&size) {
+    if number.is_finite() && number != 0.0 && !(1e-4..1e6).contains(&size) {
         let text = format!("{number:e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -239,7 +239,7 @@ fn significant(size: f64, most: usize) -> String {
     let rounded = format!("{size:.*e}", most.max(1) - 1).parse().unwrap_or(size);
     let exponent = if rounded == 0.0 { 0.0 } else { f64::floor(f64::log10(rounded)) };
     if (-4.0..most.max(1) as f64).contains(&exponent) {
-        return float(rounded);
+        return rounded.to_string();
     }
     let text = format!("{rounded:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));

@@ -14,9 +14,9 @@ pub(super) fn parse(template: &str) -> Result<Vec<Node>, TemplateError> {
     let mut parser = Parser { template, tokens, next: 0, variables, depth: 0, ranges: 0 };
     let (body, end) = parser.body()?;
     match end {
-        End::Template => Ok(body),
-        End::End => parser.fail("unexpected {{end}}"),
-        End::Else(_) => parser.fail("unexpected {{else}}"),
+        End::Exhausted => Ok(body),
+        End::Closed => parser.fail("unexpected {{end}}"),
+        End::Otherwise(_) => parser.fail("unexpected {{else}}"),
     }
 }
 
@@ -31,10 +31,12 @@ struct Parser<'a> {
 
 /// What ended a body.
 enum End {
-    Template,
-    End,
+    /// The template ends here.
+    Exhausted,
+    /// `end`.
+    Closed,
     /// `else`, with the keyword after it: `else if`, `else with`.
-    Else(Option<Kind>),
+    Otherwise(Option<Kind>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -77,7 +79,7 @@ impl Parser<'_> {
         self.descend()?;
         let mut nodes = Vec::new();
         let end = loop {
-            let Some(token) = self.advance() else { break End::Template };
+            let Some(token) = self.advance() else { break End::Exhausted };
             match token.kind {
                 TokenKind::Text(text) => nodes.push(Node::Text(text)),
                 TokenKind::Open => match self.action(&mut nodes)? {
@@ -104,11 +106,11 @@ impl Parser<'_> {
             "end" => {
                 self.next += 1;
                 self.close("end")?;
-                return Ok(Some(End::End));
+                return Ok(Some(End::Closed));
             }
             "else" => {
                 self.next += 1;
-                return Ok(Some(End::Else(self.else_kind()?)));
+                return Ok(Some(End::Otherwise(self.else_kind()?)));
             }
             "break" | "continue" => {
                 self.next += 1;
@@ -163,9 +165,9 @@ impl Parser<'_> {
         let (body, end) = self.body()?;
         self.ranges -= usize::from(range);
         let otherwise = match end {
-            End::End => Vec::new(),
-            End::Template => return self.fail("unexpected EOF"),
-            End::Else(Some(chained)) if !range => {
+            End::Closed => Vec::new(),
+            End::Exhausted => return self.fail("unexpected EOF"),
+            End::Otherwise(Some(chained)) if !range => {
                 if chained != kind {
                     return self.fail(format!("unexpected else in {context}"));
                 }
@@ -174,11 +176,11 @@ impl Parser<'_> {
                 self.depth -= 1;
                 vec![node]
             }
-            End::Else(Some(_)) => return self.fail("unexpected else in range"),
-            End::Else(None) => match self.body()? {
-                (body, End::End) => body,
-                (_, End::Else(_)) => return self.fail("expected end; found {{else}}"),
-                (_, End::Template) => return self.fail("unexpected EOF"),
+            End::Otherwise(Some(_)) => return self.fail("unexpected else in range"),
+            End::Otherwise(None) => match self.body()? {
+                (body, End::Closed) => body,
+                (_, End::Otherwise(_)) => return self.fail("expected end; found {{else}}"),
+                (_, End::Exhausted) => return self.fail("unexpected EOF"),
             },
         };
         self.variables.truncate(scope);

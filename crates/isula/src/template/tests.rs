@@ -66,6 +66,7 @@ fn what_go_prints_is_printed() {
         ("{{ (printf \"%d\" 5) | printf \"%s%s\" \"x\" }}", "x5"),
         ("{{.Name | printf \"%s:%s\" .Id}}", "abc:web"),
         ("{{len \"abc\"}} {{len .Config.Labels}}", "3 2"),
+        ("{{1e6}} {{1e5}} {{1234567.5}} {{printf \"%.3g %.9g\" 100000.5 1e6}}", "1e+06 100000 1.2345675e+06 1e+05 1000000"),
         ("{{1.0}} {{1e21}} {{1e20}} {{1e-5}} {{.Ratio}}", "1 1e+21 1e+20 1e-05 1.5"),
     ];
     for (template, expected) in table {

@@ -1,7 +1,8 @@
 //! Reading, writing, making and removing what a control group file system shows.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use isula_sys::errno::ENOENT;
@@ -13,7 +14,7 @@ pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
     open_to_write(path)?.write_all(value.as_bytes())
 }
 
-fn open_to_write(path: &Path) -> io::Result<File> {
+pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
@@ -46,16 +47,39 @@ pub(super) fn make(path: &Path) -> io::Result<bool> {
     }
 }
 
+const MODE: u32 = 0o755;
+
+/// Lets everyone look into a new group: a container's user reads its own limits there. The umask
+/// of the process may forbid it; whether it does is found out once, in `masked`.
+pub(super) fn open_up(directory: &Path, masked: &mut Option<bool>) -> Result<(), CgroupError> {
+    let mut change = || {
+        if masked.is_none() {
+            *masked = Some(fs::metadata(directory)?.permissions().mode() & MODE != MODE);
+        }
+        match masked {
+            Some(true) => fs::set_permissions(directory, Permissions::from_mode(MODE)),
+            _ => Ok(()),
+        }
+    };
+    change().map_err(|cause| CgroupError::io("change the mode of", directory.to_owned(), cause))
+}
+
 /// Makes `path` beneath the mount of `hierarchy` with all directories on the way to it.
-pub(super) fn make_all(hierarchy: &Hierarchy, path: &Path) -> Result<(), CgroupError> {
+pub(super) fn make_all(
+    version: Version,
+    hierarchy: &Hierarchy,
+    path: &Path,
+) -> Result<(), CgroupError> {
     let mut parents: Vec<&Path> = path.ancestors().collect();
     // The last ancestor is the empty path: the mount point itself.
     parents.pop();
     for path in parents.into_iter().rev() {
         let directory = hierarchy.mount.join(path);
         let made = make(&directory);
-        made.map_err(|cause| CgroupError::io("make", directory.clone(), cause))?;
-        if hierarchy.controllers.has(Controller::Cpuset) {
+        if made.map_err(|cause| CgroupError::io("make", directory.clone(), cause))? {
+            open_up(&directory, &mut None)?;
+        }
+        if version == Version::V1 && hierarchy.controllers.has(Controller::Cpuset) {
             fill_cpuset(&directory)?;
         }
     }
@@ -131,7 +155,7 @@ impl Hierarchies {
     pub fn prepare_parent(&self, path: &Path) -> Result<(), CgroupError> {
         let group = super::Cgroup::new(self, path)?;
         for (hierarchy, directory) in group.directories() {
-            make_all(hierarchy, group.path())?;
+            make_all(self.version, hierarchy, group.path())?;
             if self.version == Version::V2 {
                 let wanted = always_enabled().and(hierarchy.controllers);
                 enable(hierarchy, group.path(), wanted, Controllers::default())?;
@@ -141,5 +165,24 @@ impl Hierarchies {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_needs_no_processors_in_a_new_group() {
+        let mount = std::env::temp_dir().join(format!("lcr-make-all-{}", std::process::id()));
+        fs::create_dir_all(&mount).unwrap();
+        let controllers = Controllers::from_names(["cpuset"]);
+        let hierarchy = Hierarchy { mount: mount.clone(), controllers };
+        // An ordinary directory has none of the files that version 1 would fill.
+        let v1 = make_all(Version::V1, &hierarchy, Path::new("a/b"));
+        let v2 = make_all(Version::V2, &hierarchy, Path::new("a/b"));
+        let made = mount.join("a/b").is_dir();
+        fs::remove_dir_all(&mount).unwrap();
+        assert!(v1.is_err() && v2.is_ok() && made);
     }
 }

@@ -1,8 +1,9 @@
 //! From `linux.resources` to a control group: what to write, and the writing of it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use isula_sys::{bpf, errno};
 use oci_spec::runtime::LinuxResources;
@@ -132,15 +133,20 @@ impl CgroupPlan {
 
     fn make_directories(&self, made: &mut bool) -> Result<(), CgroupError> {
         let path = self.cgroup.path();
+        let mut masked = None;
         for (hierarchy, directory) in self.cgroup.directories() {
             if self.cgroup.version() == Version::V2 {
                 self.enable_controllers()?;
             }
             match directory::make(&directory) {
-                Ok(new) => *made |= new,
+                Ok(false) => {}
+                Ok(true) => {
+                    *made = true;
+                    directory::open_up(&directory, &mut masked)?;
+                }
                 Err(error) if directory::is_absent(&error) => {
                     *made = true;
-                    directory::make_all(hierarchy, path)?;
+                    directory::make_all(self.cgroup.version(), hierarchy, path)?;
                 }
                 Err(cause) => return Err(CgroupError::io("make", directory, cause)),
             }
@@ -161,7 +167,7 @@ impl CgroupPlan {
         let enabled = match directory::read_if_present(&file)? {
             Some(names) => Controllers::from_names(names.split_ascii_whitespace()),
             None => {
-                directory::make_all(hierarchy, parent)?;
+                directory::make_all(Version::V2, hierarchy, parent)?;
                 Controllers::default()
             }
         };
@@ -207,7 +213,7 @@ impl CgroupPlan {
         if write.tolerance == Tolerance::Absent { Ok(()) } else { answer }
     }
 
-    fn directory_of(&self, write: &Write) -> Result<std::path::PathBuf, CgroupError> {
+    fn directory_of(&self, write: &Write) -> Result<PathBuf, CgroupError> {
         let found = self.cgroup.directories().find(|(hierarchy, _)| {
             self.cgroup.version() == Version::V2
                 || !hierarchy.controllers.and(write.controller).is_empty()
@@ -231,16 +237,28 @@ impl CgroupPlan {
     fn write_devices(&self, lines: &[(bool, String)]) -> Result<(), CgroupError> {
         let directory = self.cgroup.directory(Controller::Devices);
         let directory = directory.ok_or(CgroupError::NotMounted)?;
+        // The first line is the default, all others are exceptions to it: two files, of which
+        // each is opened once.
+        let mut open: Option<(bool, PathBuf, File)> = None;
         for (allow, line) in lines {
-            let file = if *allow { "devices.allow" } else { "devices.deny" };
-            let path = directory.join(file);
-            let Err(cause) = directory::write(&path, line) else { continue };
+            let (path, file) = match &mut open {
+                Some((kind, path, file)) if kind == allow => (path, file),
+                _ => {
+                    let name = if *allow { "devices.allow" } else { "devices.deny" };
+                    let path = directory.join(name);
+                    let file = directory::open_to_write(&path)
+                        .map_err(|cause| CgroupError::io("open", path.clone(), cause))?;
+                    let (_, path, file) = open.insert((*allow, path, file));
+                    (path, file)
+                }
+            };
+            let Err(cause) = file.write_all(line.as_bytes()) else { continue };
             // The group above does not allow everything: then what it allows is all.
             if *allow && line == "a" && cause.raw_os_error() == Some(errno::EPERM) {
                 continue;
             }
             let (field, value) = (devices::FIELD.to_owned(), line.clone());
-            return Err(CgroupError::Write { field, value, path, cause });
+            return Err(CgroupError::Write { field, value, path: path.clone(), cause });
         }
         Ok(())
     }
@@ -274,7 +292,7 @@ fn bounds_another(cause: &io::Error) -> bool {
 
 /// Makes `program` the only one on the group; none takes all off.
 fn attach(path: &Path, program: Option<&[u8]>) -> io::Result<()> {
-    let group = std::fs::File::open(path)?;
+    let group = File::open(path)?;
     let before = bpf::attached(group.as_fd())?;
     if let Some(program) = program {
         let program = bpf::load_device_program(program)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -94,6 +95,9 @@ fn a_group_is_made_limited_lived_in_and_removed() {
     let hierarchies = Hierarchies::detect().unwrap();
     let group = Group::created(&hierarchies, LIMITS);
     let cgroup = group.cgroup();
+    for (_, directory) in cgroup.directories() {
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o755);
+    }
     let mut child = group.inhabitant();
     let pid = i32::try_from(child.id()).unwrap();
     assert_eq!(cgroup.pids().unwrap(), [pid]);

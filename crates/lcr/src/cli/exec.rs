@@ -185,8 +185,10 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), Failu
     }
     let mut added = Capabilities::default();
     for name in names {
-        let capability = name.parse().or_else(|_| format!("CAP_{name}").parse());
-        added.insert(capability.map_err(|_| Failure::text(format!("--cap: there is no {name}")))?);
+        let read = |name: &str| serde_json::from_value(serde_json::Value::from(name)).ok();
+        let capability = read(name).or_else(|| read(&format!("CAP_{name}")));
+        added
+            .insert(capability.ok_or_else(|| Failure::text(format!("--cap: there is no {name}")))?);
     }
     let mut sets = process.capabilities().clone().unwrap_or_else(no_capabilities);
     let with = |set: &Option<Capabilities>| {

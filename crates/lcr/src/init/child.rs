@@ -15,7 +15,7 @@ use crate::channel::{Channel, Message};
 use crate::error::{OrFail as _, StartError, Step};
 use crate::hooks;
 use crate::plan::{NamespaceKind, Namespaces, Plan, ProcessPlan};
-use crate::process::{LabelFiles, Setup, Streams, make_cwd, set_oom_score};
+use crate::process::{LabelFiles, Setup, Streams, become_root_inside, make_cwd, set_oom_score};
 use crate::root::Root;
 
 /// What a child is given.
@@ -27,6 +27,15 @@ pub(crate) struct Start<'a> {
     pub(crate) born_in_cgroup: bool,
 }
 
+impl Start<'_> {
+    fn close_creators(&self) -> Result<(), StartError> {
+        let mut keep = self.stdio.descriptors();
+        keep.push(self.channel.as_fd());
+        keep.extend(self.sources.iter().flat_map(Sources::descriptors));
+        super::close_creators(&keep, self.plan.preserve_fds)
+    }
+}
+
 /// `CLONE_NEW*` bits that the clone of the init takes. The others come later: a cgroup namespace
 /// shows the group its process is in when it is made, and clocks are set before the clone.
 pub(crate) fn new_namespaces(namespaces: &Namespaces) -> u32 {
@@ -35,6 +44,9 @@ pub(crate) fn new_namespaces(namespaces: &Namespaces) -> u32 {
 
 /// The whole life of a child up to its program.
 pub(crate) fn run(start: Start<'_>) -> u8 {
+    if start.close_creators().is_err() {
+        return 125;
+    }
     let Ok(channel) = start.channel.duplicate() else { return 125 };
     let mut held = false;
     let error = match build(start, &mut held) {
@@ -71,7 +83,9 @@ fn build(start: Start<'_>, held: &mut bool) -> Result<std::convert::Infallible, 
         None => Sources::take(plan)?,
     };
     let root = Root::new(rootfs::attach(plan, &sources.rootfs)?);
-    become_root_inside(plan)?;
+    if plan.namespaces.separates(NamespaceKind::User) {
+        become_root_inside()?;
+    }
     set_up_namespaces(plan)?;
     mounts::make_all(plan, &root, &sources)?;
     dev::populate(plan, &root, &sources)?;
@@ -166,24 +180,6 @@ pub(crate) fn open_joined(
             Ok((*kind, file, text))
         })
         .collect()
-}
-
-/// In a user namespace, files are made by its root: the creator's ids may not be mapped in it.
-fn become_root_inside(plan: &Plan) -> Result<(), StartError> {
-    if !plan.namespaces.separates(NamespaceKind::User) {
-        return Ok(());
-    }
-    use rustix::process::{Gid, Uid};
-    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
-    let become_root = || {
-        rustix::thread::set_thread_res_gid(gid, gid, gid)?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid)
-    };
-    match become_root() {
-        // It has no root.
-        Err(Errno::INVAL) => Ok(()),
-        result => result.or_fail(Step::Identity, "root of the user namespace"),
-    }
 }
 
 /// Network, names and kernel parameters of the namespaces this process is in by now.

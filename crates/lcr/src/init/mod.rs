@@ -11,7 +11,7 @@ mod sources;
 mod stage;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use isula_sys::namespace;
 use isula_sys::process::{self, Spawn, Spawned};
@@ -40,6 +40,26 @@ pub enum Stdio {
     },
     /// A new terminal of the container's devpts, with a size other than the plan's if one is given.
     Terminal(Option<WindowSize>),
+}
+
+impl Stdio {
+    /// The descriptors in it.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Streams { stdin, stdout, stderr } => {
+                vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]
+            }
+            Self::Terminal(_) => Vec::new(),
+        }
+    }
+}
+
+/// Closes in a new process what is its creator's: it shall hold nothing up that the creator has
+/// locked or will close, not even while it waits for the order to start. `preserve` descriptors
+/// after 2 stay open.
+pub(crate) fn close_creators(keep: &[BorrowedFd<'_>], preserve: u32) -> Result<(), StartError> {
+    let first = 3u32.saturating_add(preserve);
+    isula_sys::exec::close_from_but(first, keep).or_fail(Step::Clone, "")
 }
 
 /// A process that was started.

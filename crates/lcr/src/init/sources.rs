@@ -17,7 +17,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::idmap;
 use crate::error::{OrFail as _, StartError, Step};
 use crate::plan::{
-    Attributes, Mount, MountKind, NamespaceKind, Plan, Propagation, PropagationKind,
+    Attributes, Device, Mount, MountKind, NamespaceKind, Plan, Propagation, PropagationKind,
 };
 
 /// What the host provides to one container.
@@ -35,15 +35,24 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// In the parent of a container with a user namespace.
+    /// In the parent, for a child that cannot.
     pub(crate) fn take_for_child(plan: &Plan) -> Result<Self, StartError> {
         let mounts = all_trees(plan)?;
-        let devices = super::dev::all(plan)
-            .map(|device| {
-                clone(Path::new(&device.path), Depth::One).or_fail(Step::Device, &device.path)
-            })
-            .collect::<Result<_, _>>()?;
+        let devices = match plan.namespaces.separates(NamespaceKind::User) {
+            true => super::dev::all(plan).map(|device| bound_device(&device)).collect(),
+            false => Ok(Vec::new()),
+        }?;
         Ok(Self { rootfs: super::rootfs::take(plan)?, mounts, null: null()?, devices })
+    }
+
+    /// The descriptors in it.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let one = [&self.rootfs, &self.null];
+        one.into_iter()
+            .chain(self.mounts.iter().flatten())
+            .chain(&self.devices)
+            .map(AsFd::as_fd)
+            .collect()
     }
 
     /// In the container's mount namespace. Every mount in it becomes private, after the sources
@@ -54,6 +63,10 @@ impl Sources {
         let rootfs = super::rootfs::take(plan)?;
         Ok(Self { rootfs, mounts, null: null()?, devices: Vec::new() })
     }
+}
+
+fn bound_device(device: &Device) -> Result<OwnedFd, StartError> {
+    clone(Path::new(&device.path), Depth::One).or_fail(Step::Device, &device.path)
 }
 
 /// Cuts every mount of this namespace off from the host's.
@@ -183,7 +196,9 @@ fn null() -> Result<OwnedFd, StartError> {
     }
 }
 
-/// Whether the parent has to take the sources: in a user namespace the child cannot.
+/// Whether the parent has to take the sources: in a user namespace the child cannot, and for an
+/// idmapped mount a process is needed that can be found in procfs.
 pub(crate) fn taken_by_parent(plan: &Plan) -> bool {
-    plan.namespaces.separates(NamespaceKind::User)
+    let idmapped = |mount: &Mount| matches!(mount.kind, MountKind::Bind { idmap: Some(_), .. });
+    plan.namespaces.separates(NamespaceKind::User) || plan.mounts.iter().any(idmapped)
 }

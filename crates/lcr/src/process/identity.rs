@@ -45,6 +45,20 @@ pub(crate) fn assume(process: &ProcessPlan, warn: &dyn Fn(String)) -> Result<Las
     Ok(Last(needs_admin.then_some(last)))
 }
 
+/// In a user namespace, files are made by its root: the creator's ids may not be mapped in it.
+pub(crate) fn become_root_inside() -> Result<(), StartError> {
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    let become_root = || {
+        rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid)
+    };
+    match become_root() {
+        // It has no root.
+        Err(rustix::io::Errno::INVAL) => Ok(()),
+        result => result.or_fail(Step::Identity, "root of the user namespace"),
+    }
+}
+
 /// What this process can give: nobody gets a capability that its creator does not have.
 fn within_reach(wanted: Capabilities, warn: &dyn Fn(String)) -> io::Result<Capabilities> {
     let own = capability::get()?.permitted;

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode};
 use rustix::process::{Gid, Uid};
 
+pub(crate) use identity::become_root_inside;
 pub(crate) use labels::LabelFiles;
 pub(crate) use tuning::{RLIMITS, raise_limits, set_oom_score};
 

@@ -9,7 +9,7 @@ pub enum Architecture {
     X86_64,
     /// i386, natively or on x86-64.
     X86,
-    /// x86-64 with 32-bit pointers: its calls carry [`X32_BIT`].
+    /// x86-64 with 32-bit pointers: its calls have bit 30 set.
     X32,
     /// 64-bit ARM.
     Aarch64,

@@ -115,7 +115,7 @@ impl<'a> Profile<'a> {
                 let Some(carried) = architecture.multiplexed(name) else { continue };
                 let Some(number) = numbers.get(carried.carrier) else { continue };
                 let first = Check::Masked { mask: carried.mask, value: carried.number };
-                by_number.entry(number).or_default().add_carried(rule, first);
+                by_number.entry(number).or_default().add_carried(rule, first, name)?;
             }
         }
         Ok(Calls { by_number, newest })
@@ -127,27 +127,35 @@ impl Call {
         if rule.alternatives.is_empty() {
             self.always.get_or_insert(rule.answer);
         }
-        for conditions in &rule.alternatives {
-            let conditions = conditions.clone();
-            self.rules.push(Rule { conditions, answer: rule.answer });
-        }
-        if self.rules.len() > MOST_CONDITIONS {
-            return Err(SeccompError::TooManyConditions { call: name.to_owned() });
-        }
-        Ok(())
+        rule.alternatives.iter().try_for_each(|conditions| {
+            self.push(Rule { conditions: conditions.clone(), answer: rule.answer }, name)
+        })
     }
 
     /// The arguments of a carried call lie in memory, where no filter can look. So conditions
     /// drop away where the answer forbids, and the rule does where it allows.
-    fn add_carried(&mut self, rule: &Named<'_>, first: Check) {
-        if rule.alternatives.is_empty() || !is_permissive(rule.answer) {
-            let condition = Condition { argument: 0, check: first };
-            let rule = Rule { conditions: vec![condition], answer: rule.answer };
-            // The same call may be named as often as the profile likes.
-            if !self.rules.contains(&rule) {
-                self.rules.push(rule);
-            }
+    fn add_carried(
+        &mut self,
+        rule: &Named<'_>,
+        first: Check,
+        name: &str,
+    ) -> Result<(), SeccompError> {
+        if !rule.alternatives.is_empty() && is_permissive(rule.answer) {
+            return Ok(());
         }
+        let condition = Condition { argument: 0, check: first };
+        self.push(Rule { conditions: vec![condition], answer: rule.answer }, name)
+    }
+
+    fn push(&mut self, rule: Rule, name: &str) -> Result<(), SeccompError> {
+        if self.rules.len() >= MOST_CONDITIONS {
+            return Err(SeccompError::TooManyConditions { call: name.to_owned() });
+        }
+        // What the rule before says already is not said twice.
+        if self.rules.last() != Some(&rule) {
+            self.rules.push(rule);
+        }
+        Ok(())
     }
 }
 

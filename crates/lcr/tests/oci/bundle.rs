@@ -158,6 +158,15 @@ impl Bundle {
         Ran { stdout: read("stdout"), stderr: read("stderr"), status }
     }
 
+    /// Runs a program in the container without waiting for it.
+    pub fn exec_detached(&self, flags: &[&str], program: &[&str]) -> Ran {
+        let mut args = vec!["exec", "--detach"];
+        args.extend(flags);
+        args.push(&self.id);
+        args.extend(program);
+        self.in_background(&args)
+    }
+
     /// What a container in the background has printed.
     pub fn printed(&self) -> String {
         fs::read_to_string(self.directory.join("stdout")).unwrap()

@@ -168,7 +168,7 @@ fn scheduling_priority_and_personality_are_set() {
 fn default_and_added_devices_and_links_are_there() {
     let mut bundle = Bundle::new(
         "stat -c '%n %F %t,%T %a %u' /dev/null /dev/tty /dev/mine /dev/deep/pipe; \
-         readlink /dev/fd /dev/stdin /dev/ptmx /dev/core; echo x > /dev/null && cat /dev/null",
+         for l in fd stdin ptmx core; do readlink /dev/$l; done; echo x > /dev/null && cat /dev/null",
     );
     bundle.set(
         "/linux/devices",

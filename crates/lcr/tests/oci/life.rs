@@ -152,8 +152,8 @@ fn exec_can_be_left_alone_and_writes_its_pid() {
     let bundle = Bundle::new("sleep 1000");
     bundle.run_detached().ok();
     let file = bundle.directory.join("exec.pid");
-    let flags = ["--detach", "--pid-file", file.to_str().unwrap()];
-    bundle.exec(&flags, &["sleep", "1000"]).ok();
+    let flags = ["--pid-file", file.to_str().unwrap()];
+    bundle.exec_detached(&flags, &["sleep", "1000"]).ok();
     let pid: i32 = fs::read_to_string(&file).unwrap().parse().unwrap();
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
     assert_eq!(command, "sleep\x001000\0");

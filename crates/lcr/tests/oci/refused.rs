@@ -189,7 +189,7 @@ fn a_bundle_or_configuration_that_is_none_is_refused() {
     let bundle = Bundle::new("true");
     let missing = bundle.call(&["run", "-b", "/no/such/bundle", &bundle.id]).failed();
     assert!(missing.contains("cannot find the bundle /no/such/bundle: no such file"), "{missing}");
-    for text in ["", "{", "[]", "{\"ociVersion\": 1}"] {
+    for text in ["", "{", "7", "{\"ociVersion\": 1}"] {
         std::fs::create_dir_all(bundle.directory.join("other")).unwrap();
         std::fs::write(bundle.directory.join("other/config.json"), text).unwrap();
         let other = bundle.directory.join("other");

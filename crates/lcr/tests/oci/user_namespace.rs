@@ -56,7 +56,7 @@ fn a_user_namespace_is_joined_before_the_others_are_made() {
     first.run_detached().ok();
     let pid = first.pid();
     let mut second =
-        mapped("echo $$; id -u; readlink /proc/self/ns/user /proc/self/ns/net; hostname");
+        mapped("echo $$; id -u; readlink /proc/self/ns/user; readlink /proc/self/ns/net; hostname");
     second.set("/linux/uidMappings", json!([])).set("/linux/gidMappings", json!([]));
     for (kind, file) in [("user", "user"), ("network", "net")] {
         let list = second.config["linux"]["namespaces"].as_array_mut().unwrap();

@@ -1,0 +1,9 @@
+//! The runtimes with real shims and real containers. As root, with busybox.
+
+mod attach;
+mod bench;
+mod exec;
+mod external;
+mod life;
+mod recovery;
+mod trouble;

@@ -1,0 +1,133 @@
+//! The configuration of the daemon: `daemon.json` and the flags, read once into typed values.
+//!
+//! A key that nobody knows, a value of the wrong type, a key given twice and a function that does
+//! not exist yet are errors that name file, line and key. Keys of former versions that change
+//! nothing here are passed over with a warning.
+
+mod file;
+mod keys;
+mod parse;
+mod resolve;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use isula_core::container::{LogConfig, Ulimit};
+use tracing::level_filters::LevelFilter;
+
+pub use parse::{bytes, log_options};
+
+/// Where the file is when no flag says so. A missing one is no error then.
+pub const DEFAULT_FILE: &str = "/etc/isulad/daemon.json";
+
+/// Everything the daemon is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Containers, images, volumes.
+    pub data_root: PathBuf,
+    /// What runs.
+    pub state_dir: PathBuf,
+    /// Paths of the unix sockets.
+    pub sockets: Vec<PathBuf>,
+    /// Where the pid goes.
+    pub pidfile: Option<PathBuf>,
+    /// Group of the sockets; `required` when somebody asked for it.
+    pub group: Group,
+    /// The daemon's own log.
+    pub log: Log,
+    /// Runtime of containers that ask for none.
+    pub default_runtime: String,
+    /// Runtimes beside the built-in one: path and arguments.
+    pub runtimes: BTreeMap<String, (String, Vec<String>)>,
+    /// Log of containers that ask for none.
+    pub container_log: LogConfig,
+    /// Limits of containers that ask for none.
+    pub ulimits: Vec<Ulimit>,
+    /// OCI hooks of every container.
+    pub hooks: Option<serde_json::Value>,
+    /// Umask of containers is 0027, not 0022.
+    pub secure_umask: bool,
+    /// How long a start may take.
+    pub start_timeout: Duration,
+    /// Cgroup of all containers.
+    pub cgroup_parent: String,
+    /// Mirrors of docker.io.
+    pub mirrors: Vec<String>,
+    /// Registries that need no TLS.
+    pub insecure_registries: Vec<String>,
+    /// Layers fetched at once.
+    pub concurrent_downloads: usize,
+    /// The shim.
+    pub shim: PathBuf,
+    /// What was passed over.
+    pub warnings: Vec<String>,
+}
+
+/// The group of the sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// It is an error when it does not exist.
+    pub required: bool,
+}
+
+/// The daemon's own log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// How much.
+    pub level: LevelFilter,
+    /// Where.
+    pub sink: Sink,
+}
+
+/// Where the daemon's own log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// Standard error (the driver `stdout`: what systemd collects).
+    Stderr,
+    /// A file, rotated.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+        /// Bytes at which it is rotated; 0 never.
+        max_size: u64,
+        /// Files kept, the current one among them.
+        max_files: u32,
+    },
+}
+
+/// Why the daemon can't be configured so.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no configuration. The text names the key.
+    #[error("{}:{line}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A value that means nothing or can't be had, from the file or a flag.
+    #[error("{origin}: {message}")]
+    Value {
+        /// `--flag` or `FILE: key`.
+        origin: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

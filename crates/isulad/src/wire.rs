@@ -1,0 +1,84 @@
+//! The one place that knows which adaptors stand behind the ports.
+
+use std::sync::Arc;
+
+use isula_core::{error::PortError, ports::Host};
+use isula_engine::{Engine, Ports, Settings, Umask};
+use isula_host::{
+    host::{Kernel, Machine},
+    records::JournaledRecords,
+    runtime::{self, ExternalRuntime, Runtimes},
+    volumes::LocalVolumes,
+};
+use isula_image::{Store, registry};
+
+use crate::config::Config;
+
+/// The engine and what must be closed with it.
+pub struct Wired {
+    /// The engine; its containers are not loaded yet.
+    pub engine: Arc<Engine>,
+    records: JournaledRecords,
+}
+
+/// Makes the engine. It blocks, and must be called within a tokio runtime.
+///
+/// # Errors
+/// A directory, the image store, the shim or the control groups can't be used.
+pub fn assemble(config: &Config) -> Result<Wired, PortError> {
+    let root = &config.data_root;
+    let records = JournaledRecords::open(root)?;
+    let volumes = LocalVolumes::open(root, &records)?;
+    let store = Arc::new(Store::open(isula_image::Settings {
+        root: root.join("storage"),
+        registry: registry::Settings {
+            insecure: config.insecure_registries.clone(),
+            mirrors: config.mirrors.clone(),
+            proxies: registry::Proxies::from_environment(|name| std::env::var(name).ok()),
+            max_concurrent_downloads: config.concurrent_downloads,
+            ..registry::Settings::default()
+        },
+        unpacked_limit: None,
+    })?);
+    let external = |(name, (path, args)): (&String, &(String, Vec<String>))| {
+        (name.clone(), ExternalRuntime { path: path.clone(), args: args.clone() })
+    };
+    let runtimes = Runtimes::new(runtime::Settings {
+        state_dir: config.state_dir.clone(),
+        shim_path: config.shim.clone(),
+        runtimes: config.runtimes.iter().map(external).collect(),
+        cgroup_parent: config.cgroup_parent.clone(),
+        start_timeout: config.start_timeout,
+    })?;
+    let machine = Machine::read();
+    tracing::debug!(facts = ?machine.facts(), "the host");
+    let ports = Ports {
+        records: Arc::new(records.clone()),
+        snapshots: Arc::clone(&store) as _,
+        images: store,
+        volumes: Arc::new(volumes),
+        runtime: Arc::new(runtimes),
+        clock: Arc::new(Kernel),
+        entropy: Arc::new(Kernel),
+        host: Arc::new(machine),
+    };
+    let settings = Settings {
+        default_runtime: config.default_runtime.clone(),
+        default_log: config.container_log.clone(),
+        default_ulimits: config.ulimits.clone(),
+        cgroup_parent: config.cgroup_parent.clone(),
+        hooks: config.hooks.clone(),
+        umask: if config.secure_umask { Umask::Secure } else { Umask::Normal },
+        start_timeout: config.start_timeout,
+        ..Settings::default()
+    };
+    Ok(Wired { engine: Engine::new(ports, settings), records })
+}
+
+impl Wired {
+    /// Ends supervision, leaves the containers running, and writes what is left to write.
+    pub async fn close(&self) {
+        self.engine.retire();
+        self.records.close().await;
+    }
+}
