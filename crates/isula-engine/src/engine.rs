@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use isula_core::{event::Event, spec::Defaults};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Ports, Settings, Umask, events, index::Index};
+use crate::{Ports, Settings, events, index::Index};
 
 /// All containers, and the use cases on them.
 pub struct Engine {
@@ -25,15 +25,7 @@ impl Engine {
     /// An engine without containers; [`Engine::recover`] loads them.
     #[must_use]
     pub fn new(ports: Ports, settings: Settings) -> Arc<Self> {
-        let defaults = Defaults {
-            ulimits: settings.default_ulimits.clone(),
-            cgroup_parent: settings.cgroup_parent.clone(),
-            hooks: settings.hooks.clone(),
-            umask: match settings.umask {
-                Umask::Secure => 0o027,
-                Umask::Normal => 0o022,
-            },
-        };
+        let defaults = settings.defaults();
         Arc::new(Self {
             ports,
             settings,

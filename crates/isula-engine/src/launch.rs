@@ -16,7 +16,7 @@ use isula_core::{
     user::{self, ResolvedUser},
 };
 
-use crate::{Engine, Error, Result, undo::Undo};
+use crate::{Engine, Error, Result, slot::display_name, undo::Undo};
 
 /// The largest `/etc/passwd` or `/etc/group` that is read: 10 MiB, as moby/sys/user.
 const DATABASE_LIMIT: u64 = 10 << 20;
@@ -276,7 +276,10 @@ impl Engine {
             }
             let target = &mount.target;
             let work = self.ports.snapshots.copy_up(&container.id, image, target, &volume.path);
-            let done = self.port(container, "fill a volume from the image", work).await;
+            // As long as the image's content takes.
+            let limit = self.settings.port_timeout.saturating_mul(10);
+            let action = "fill a volume from the image";
+            let done = self.port_within(limit, container, action, work).await;
             match done {
                 Err(error) if error.kind() == ErrorKind::Unsupported => {
                     let text = format!("the volume at {target} starts empty: {}", chain(&error));
@@ -302,5 +305,5 @@ fn mapped(host: &dyn Host, mapping: &DeviceMapping) -> ports::Result<Vec<Device>
 }
 
 fn cannot(container: &Container, action: &'static str, source: PortError) -> Error {
-    Error::Port { object: container.name.to_string(), action, source }
+    Error::Port { object: display_name(container), action, source }
 }

@@ -6,7 +6,10 @@ use isula_core::{
     container::{LogConfig, Ulimit},
     ports::{Clock, Entropy, Host, Images, Records, Runtime, Snapshots, Volumes},
     signal::Signal,
+    spec::Defaults,
 };
+
+use crate::Result;
 
 /// The world, as the engine sees it.
 #[derive(Clone)]
@@ -61,6 +64,29 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Checks what a configuration file can say wrongly.
+    ///
+    /// # Errors
+    /// Names the resource limit or the hook that is wrong.
+    pub fn verify(&self) -> Result<()> {
+        Ok(self.defaults().verify()?)
+    }
+
+    /// The part that goes into every spec.
+    pub(crate) fn defaults(&self) -> Defaults {
+        Defaults {
+            ulimits: self.default_ulimits.clone(),
+            cgroup_parent: self.cgroup_parent.clone(),
+            hooks: self.hooks.clone(),
+            umask: match self.umask {
+                Umask::Secure => 0o027,
+                Umask::Normal => 0o022,
+            },
+        }
+    }
+}
+
 /// The umask of init processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Umask {
@@ -86,4 +112,29 @@ pub enum Patience {
     For(Duration),
     /// As long as it takes.
     Forever,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Settings, Ulimit};
+
+    #[test]
+    fn wrong_limits_and_hooks_of_the_daemon_are_named() {
+        assert!(Settings::default().verify().is_ok());
+        let ulimit = |name: &str, soft| Ulimit { name: name.to_owned(), soft, hard: 1 };
+        for (settings, word) in [
+            (Settings { default_ulimits: vec![ulimit("nope", 1)], ..Settings::default() }, "nope"),
+            (Settings { default_ulimits: vec![ulimit("core", 2)], ..Settings::default() }, "core"),
+            (
+                Settings {
+                    hooks: Some(serde_json::json!({"afterlife": []})),
+                    ..Settings::default()
+                },
+                "afterlife",
+            ),
+        ] {
+            let message = settings.verify().unwrap_err().to_string();
+            assert!(message.contains(word), "{message}");
+        }
+    }
 }

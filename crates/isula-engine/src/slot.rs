@@ -134,7 +134,7 @@ impl Held<'_> {
     /// The container after `event`; nothing is saved or shown.
     pub fn after(&self, event: Event) -> Result<Container> {
         let container = self.container();
-        let error = |source| Error::Transition { name: container.name.to_string(), source };
+        let error = |source| Error::Transition { name: display_name(&container), source };
         let state = container.state.clone().after(event).map_err(error)?;
         let mut next = Container::clone(&container);
         if let State::Running(run) = &state
@@ -216,11 +216,19 @@ impl Engine {
         action: &'static str,
         work: impl Future<Output = isula_core::ports::Result<T>>,
     ) -> Result<T> {
-        let object = || container.name.to_string();
+        let object = || display_name(container);
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(source)) => Err(Error::Port { object: object(), action, source }),
             Err(_) => Err(Error::Deadline { object: object(), action, seconds: limit.as_secs() }),
         }
+    }
+}
+
+/// How messages call a container: by its name, or the short id where that is its name.
+pub(crate) fn display_name(container: &Container) -> String {
+    match container.name.as_str() == container.id.as_str() {
+        true => container.id.short().to_owned(),
+        false => container.name.to_string(),
     }
 }

@@ -105,8 +105,12 @@ impl<R: Read> Read for AtMost<R> {
             self.exceeded = self.exceeded || self.input.read(&mut [0])? > 0;
             return match (self.exceeded, self.excess) {
                 (false, _) => Ok(0),
-                (true, Excess::Malformed(why)) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
-                (true, Excess::TooLarge(why)) => Err(io::Error::new(io::ErrorKind::FileTooLarge, why)),
+                (true, Excess::Malformed(why)) => {
+                    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+                }
+                (true, Excess::TooLarge(why)) => {
+                    Err(io::Error::new(io::ErrorKind::FileTooLarge, why))
+                }
             };
         }
         let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());

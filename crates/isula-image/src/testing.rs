@@ -23,14 +23,13 @@ pub(crate) struct Tar(Vec<u8>);
 impl Tar {
     /// A raw header and its data.
     pub(crate) fn raw(mut self, name: &[u8], kind: u8, link: &[u8], data: &[u8]) -> Self {
-        self.header(name, kind, link, (0o644, data.len() as u64), |_| {});
+        self.header((kind, name), link, (0o644, data.len() as u64), |_| {});
         self.data(data)
     }
 
     pub(crate) fn header(
         &mut self,
-        name: &[u8],
-        kind: u8,
+        (kind, name): (u8, &[u8]),
         link: &[u8],
         (mode, size): (u32, u64),
         change: impl FnOnce(&mut [u8; 512]),
@@ -63,7 +62,7 @@ impl Tar {
     }
 
     pub(crate) fn dir(mut self, name: &str) -> Self {
-        self.header(name.as_bytes(), b'5', b"", (0o755, 0), |_| {});
+        self.header((b'5', name.as_bytes()), b"", (0o755, 0), |_| {});
         self
     }
 
@@ -110,7 +109,8 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// A configuration of these (uncompressed) layers; `extra` makes images differ.
 pub(crate) fn config(layers: &[&[u8]], extra: &str) -> Vec<u8> {
-    let ids: Vec<String> = layers.iter().map(|layer| format!("\"{}\"", hash::digest(layer))).collect();
+    let ids: Vec<String> =
+        layers.iter().map(|layer| format!("\"{}\"", hash::digest(layer))).collect();
     format!(
         r#"{{"architecture":"amd64","os":"linux","created":"2024-01-02T03:04:05Z","author":"{extra}",
         "config":{{"Cmd":["sh"]}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
@@ -119,8 +119,11 @@ pub(crate) fn config(layers: &[&[u8]], extra: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What `docker save` writes of images: configuration, tags, layers.
-pub(crate) fn docker_archive(images: &[(Vec<u8>, &[&str], &[&[u8]])]) -> Tar {
+/// Configuration, tags, layers.
+pub(crate) type ArchiveImage<'a> = (Vec<u8>, &'a [&'a str], &'a [&'a [u8]]);
+
+/// What `docker save` writes of images.
+pub(crate) fn docker_archive(images: &[ArchiveImage<'_>]) -> Tar {
     let mut tar = Tar::default();
     let mut items = Vec::new();
     for (config, tags, layers) in images {
@@ -132,7 +135,9 @@ pub(crate) fn docker_archive(images: &[(Vec<u8>, &[&str], &[&[u8]])]) -> Tar {
             tar = tar.file(&name, layer);
             names.push(name);
         }
-        items.push(serde_json::json!({"Config": format!("{id}.json"), "RepoTags": tags, "Layers": names}));
+        items.push(
+            serde_json::json!({"Config": format!("{id}.json"), "RepoTags": tags, "Layers": names}),
+        );
     }
     tar.file("manifest.json", &serde_json::to_vec(&items).unwrap())
 }
@@ -185,7 +190,8 @@ pub(crate) fn settle(store: &Store) {
 }
 
 pub(crate) fn stream(bytes: &[u8]) -> ByteStream {
-    let pieces: Vec<_> = bytes.chunks(10_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let pieces: Vec<_> =
+        bytes.chunks(10_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     Box::pin(futures_util::stream::iter(pieces))
 }
 

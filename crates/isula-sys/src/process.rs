@@ -245,6 +245,19 @@ pub fn forbid_tracing() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(no)?)
 }
 
+/// Gives this process a new, empty session keyring in the place of its creator's.
+///
+/// # Errors
+/// `ENOSYS` where the kernel has no keys, `EPERM` where a filter forbids them, `EDQUOT`.
+pub fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is touched.
+    let result = unsafe {
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Makes this process the one that orphans below it are given to.
 ///
 /// # Errors

@@ -116,7 +116,10 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let kind = status.metadata().get("isula-error-kind");
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
-        if kind.is_empty() && status.code() == tonic::Code::Unavailable {
+        // The daemon names the kind of each of its errors; a cause is known only of what happened
+        // on this side, which is the connection.
+        let here = std::error::Error::source(&status).is_some();
+        if kind.is_empty() && (here || status.code() == tonic::Code::Unavailable) {
             return Self::local("the connection to the isulad daemon was lost");
         }
         // One line: what a message quotes may hold newlines or drive the terminal.

@@ -17,6 +17,7 @@ mod parse;
 mod pull;
 mod reader;
 mod session;
+mod signals;
 pub mod template;
 
 use std::ffi::OsString;

@@ -19,6 +19,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::built::Built;
 use crate::execs::{self, Fresh};
 use crate::failure::{failure, other};
+use crate::program;
 use crate::protocol::{Exec, External, Failure, FailureKind, Order, Overlay};
 use crate::stdio::{self, Sides};
 
@@ -209,12 +210,16 @@ impl Runtime {
         Ok(Call { serial, pid, pidfd, starts })
     }
 
-    fn spawn(&self, mut command: Command) -> Result<(i32, OwnedFd), Failure> {
+    fn spawn(&self, command: Command) -> Result<(i32, OwnedFd), Failure> {
         let _ = std::fs::remove_file(LOG);
-        let call = |error| failure("call the runtime", &error);
-        let child = command.spawn().map_err(call)?;
-        let pid = i32::try_from(child.id()).map_err(|_| other("the runtime's pid is too large"))?;
-        Ok((pid, process::open(pid).map_err(call)?))
+        let failed = |error: &io::Error| {
+            let error = isula_sys::errno::describe(error);
+            let text = format!("cannot run the runtime {}: {error}", self.external.program);
+            u8::from(std::fs::write(LOG, text).is_err()) + 126
+        };
+        let child = program::spawn(command, || {}, failed)
+            .map_err(|error| failure("call the runtime", &error))?;
+        Ok((child.pid, child.pidfd))
     }
 
     fn run(&self, arguments: &[&str], time: Duration) -> Result<(), Failure> {

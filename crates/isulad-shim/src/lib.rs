@@ -23,6 +23,7 @@ mod external;
 mod failure;
 mod log;
 mod poll;
+mod program;
 mod reaper;
 mod requests;
 mod shim;

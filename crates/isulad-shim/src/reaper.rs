@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use isula_sys::process;
@@ -14,17 +13,23 @@ use isula_sys::signal::{Signal, SignalFile};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions};
 
+use crate::program;
+
 /// Where the program is in the container; under this name it is an init.
 pub const PATH: &str = "/dev/init";
 
 /// Runs the command that the arguments are, and ends as it does.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let code = match start(arguments) {
-        Ok((child, signals)) => keep(child, &signals),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 127,
-        Err(_) => 126,
-    };
-    ExitCode::from(code)
+    match start(arguments) {
+        Ok((child, signals)) => ExitCode::from(keep(child, &signals)),
+        Err(error) => ExitCode::from(tell("isulad-shim", &error)),
+    }
+}
+
+/// Says why a program can't be run, and gives the exit status for it.
+fn tell(program: &str, error: &io::Error) -> u8 {
+    eprintln!("{program}: {}", isula_sys::errno::describe(error));
+    if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
 fn start(mut arguments: impl Iterator<Item = OsString>) -> io::Result<(Pid, SignalFile)> {
@@ -32,19 +37,20 @@ fn start(mut arguments: impl Iterator<Item = OsString>) -> io::Result<(Pid, Sign
     process::forbid_tracing()?;
     process::become_subreaper()?;
     let all: Vec<Signal> = (1..=64).filter_map(Signal::from_number).collect();
-    let program = arguments.next().ok_or(io::ErrorKind::NotFound)?;
-    // The command gets a process group of its own, so that what the terminal sends to the
-    // foreground reaches it once, and not through here again.
+    let name = arguments.next().ok_or(io::ErrorKind::NotFound)?;
     let signals = SignalFile::open(&all)?;
-    let spawned = Command::new(&program).args(arguments).process_group(0).spawn();
-    let child = spawned.inspect_err(|error| {
-        eprintln!("{}: {}", program.display(), isula_sys::errno::describe(error));
-    })?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
-    // Without a terminal there is no foreground.
-    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), pid);
-    Ok((pid, signals))
+    let mut command = Command::new(&name);
+    command.args(arguments);
+    let foreground = || {
+        // A process group of its own, so that what the terminal sends to the foreground reaches
+        // the command once, and not through here again. Without a terminal there is none.
+        let _ = rustix::process::setpgid(None, None);
+        let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
+    };
+    let failed = |error: &io::Error| tell(&name.to_string_lossy(), error);
+    let child = program::spawn(command, foreground, failed)?;
+    let child = Pid::from_raw(child.pid).ok_or(io::ErrorKind::InvalidData)?;
+    Ok((child, signals))
 }
 
 fn keep(child: Pid, signals: &SignalFile) -> u8 {
@@ -101,10 +107,5 @@ mod tests {
             assert!(!is_wanted(Some(&OsString::from(other))));
         }
         assert!(!is_wanted(None));
-        // What is blocked here must not be blocked in the command: the standard library clears the
-        // mask of a child.
-        isula_sys::signal::block_all().unwrap();
-        let status = Command::new("/bin/sh").args(["-c", "kill -TERM $$; exit 3"]).status();
-        assert_eq!(status.unwrap().code(), None, "it was killed");
     }
 }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use isula_core::container::{LogConfig, Ulimit};
 use tracing::level_filters::LevelFilter;
 
-pub use parse::{bytes, log_options};
+pub use parse::log_options;
 
 /// Where the file is when no flag says so. A missing one is no error then.
 pub const DEFAULT_FILE: &str = "/etc/isulad/daemon.json";

@@ -8,7 +8,7 @@ use std::{
     sync::Mutex,
 };
 
-use tracing_subscriber::fmt::{self, format::Writer, time::FormatTime};
+use tracing_subscriber::fmt::{format::Writer, time::FormatTime};
 
 use crate::config::{Log, Sink};
 
@@ -17,7 +17,7 @@ use crate::config::{Log, Sink};
 /// # Errors
 /// The file can't be opened.
 pub fn start(log: &Log) -> io::Result<()> {
-    let builder = fmt().with_max_level(log.level).with_target(false).with_timer(Clock);
+    let builder = tracing_subscriber::fmt().with_max_level(log.level).with_target(false).with_timer(Clock);
     match &log.sink {
         Sink::Stderr => builder.with_writer(io::stderr).init(),
         Sink::File { path, mode, max_size, max_files } => {

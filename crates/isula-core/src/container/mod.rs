@@ -26,7 +26,7 @@ pub use merge::merge;
 pub use new::{Joins, NewContainer, Overrides};
 pub use state::{Event, Exit, Run, State, TransitionError};
 pub use verify::verify;
-pub(crate) use verify::{Rule, extra_host, rule};
+pub(crate) use verify::{Rule, check_ulimit, extra_host, rule};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,9 @@ use std::{
 use oci_spec::runtime::{Process, Root, Spec};
 
 use crate::{
-    container::{Config, Container, ExecConfig, HostConfig, Invalid, NamespaceMode, Ulimit},
+    container::{
+        Config, Container, ExecConfig, HostConfig, Invalid, NamespaceMode, Ulimit, check_ulimit,
+    },
     error::ErrorKind,
     ports::{DeviceNode, HostFacts},
     user::ResolvedUser,
@@ -41,6 +43,18 @@ pub struct Defaults {
     pub hooks: Option<serde_json::Value>,
     /// The umask of the init process.
     pub umask: u32,
+}
+
+impl Defaults {
+    /// Checks what a configuration file says.
+    ///
+    /// # Errors
+    /// Names the limit or the hook that is wrong.
+    pub fn verify(&self) -> Result<(), SpecError> {
+        hooks::build(self.hooks.as_ref(), None)?;
+        self.ulimits.iter().try_for_each(check_ulimit)?;
+        Ok(())
+    }
 }
 
 /// What a spec depends on beside the container.

@@ -9,7 +9,10 @@ use isula_core::{
     ports::{Attach, Session},
 };
 
-use crate::{Engine, Error, Result, slot::Slot};
+use crate::{
+    Engine, Error, Result,
+    slot::{Slot, display_name},
+};
 
 /// Completes with the exit status of the init process (of the run that was attached to). For a
 /// `--rm` container it completes when the container is removed.
@@ -73,6 +76,6 @@ impl Engine {
     /// The runtime did not keep its promise.
     pub(crate) fn no_session(&self, container: &Container) -> Error {
         let source = PortError::new(ErrorKind::Internal, "the runtime gave no streams");
-        Error::Port { object: container.name.to_string(), action: "attach to it", source }
+        Error::Port { object: display_name(container), action: "attach to it", source }
     }
 }

@@ -23,7 +23,8 @@ pub struct Created {
 struct Made {
     warnings: Vec<String>,
     fingerprint: u64,
-    user: ResolvedUser,
+    /// Whom it runs as, unless somebody else may change the files that say so.
+    user: Option<Box<ResolvedUser>>,
 }
 
 impl Engine {
@@ -46,7 +47,7 @@ impl Engine {
                 let slot = Slot::new(container);
                 let mut marks = slot.marks();
                 marks.fingerprint = Some(made.fingerprint);
-                marks.user = Some(Box::new(made.user));
+                marks.user = made.user;
                 drop(marks);
                 self.index.add(slot);
                 name.keep();
@@ -83,6 +84,8 @@ impl Engine {
 
         let warnings = self.provide_volumes(container, undo).await?;
         fault::point("create.volumes");
-        Ok(Made { warnings, fingerprint: prepared.fingerprint, user: prepared.user })
+        let own = matches!(container.source, Source::Image { .. });
+        let user = own.then(|| Box::new(prepared.user));
+        Ok(Made { warnings, fingerprint: prepared.fingerprint, user })
     }
 }

@@ -13,14 +13,18 @@ use isula_core::{
     signal::Signal,
 };
 
-use crate::{Engine, Error, Patience, Result, StopOptions, slot::Held, supervise::After};
+use crate::{
+    Engine, Error, Patience, Result, StopOptions,
+    slot::{Held, display_name},
+    supervise::After,
+};
 
 impl Engine {
     /// Asks the init process to end, and kills it when it does not. A container that does not run
     /// is left as it is; a restart that is pending is given up.
     ///
     /// # Errors
-    /// It is being removed, or it can't be killed.
+    /// A signal can't be sent, or even SIGKILL does not end it.
     pub async fn stop(&self, query: &str, options: StopOptions) -> Result<ContainerId> {
         let held = self.hold(query).await?;
         let after = self.stop_held(&held, options).await?;
@@ -71,7 +75,7 @@ impl Engine {
         self.thaw(held).await?;
         let limit = self.settings.port_timeout;
         self.end_within(held, Patience::For(limit)).await.ok_or_else(|| Error::Deadline {
-            object: container.name.to_string(),
+            object: display_name(&container),
             action: "end it with SIGKILL",
             seconds: limit.as_secs(),
         })

@@ -38,12 +38,16 @@ impl LogFile {
     /// All files, the current one first. One that moves while they are opened is there once.
     pub fn all(bundle: &Path) -> io::Result<Vec<Self>> {
         let mut all: Vec<Self> = Vec::new();
-        // Between two steps of a rotation there may be no current file.
+        let mut gap = false;
         for number in 0.. {
             match Self::open(bundle, number)? {
-                Some(file) if all.iter().any(|known| known.inode == file.inode) => {}
-                Some(file) => all.push(file),
-                None if number == 0 => {}
+                Some(file) if all.iter().any(|known| known.inode == file.inode) => gap = false,
+                Some(file) => {
+                    all.push(file);
+                    gap = false;
+                }
+                // Between two steps of a rotation one number is missing, the current file's too.
+                None if !gap => gap = true,
                 None => break,
             }
         }

@@ -118,6 +118,10 @@ async fn listen(keeper: Arc<Keeper>, shim: Option<Child>) {
         }
     }
     keeper.link.close();
+    // The connection may have been taken over by another daemon: only the end of the process is
+    // the end of the shim.
+    let run = &keeper.run;
+    outlive(Named { pid: run.shim_pid, start: run.shim_start }).await;
     if let Some(shim) = shim {
         reap(shim).await;
     }
@@ -177,17 +181,22 @@ fn timestamp(time: Time) -> Timestamp {
     Timestamp::new(time.seconds, nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Collects a shim that is about to end: its socket is closed a moment before.
-pub async fn reap(mut shim: Child) {
-    if let Ok(Some(_)) = shim.try_wait() {
-        return;
-    }
-    let pid = i32::try_from(shim.id()).unwrap_or(0);
-    if let Ok(pidfd) = isula_sys::process::open(pid)
+/// Waits until a process has ended.
+async fn outlive(process: Named) {
+    if let Ok(pidfd) = isula_sys::process::open(process.pid)
+        && process.lives()
         && let Ok(watched) = ready::watch(pidfd)
     {
-        // Readable for ever once it has ended.
+        // Readable for ever once it has ended, reaped or not.
         let _ = watched.readable().await;
+    }
+}
+
+/// Collects a shim that is about to end, or was killed.
+pub async fn reap(mut shim: Child) {
+    let pid = i32::try_from(shim.id()).unwrap_or(0);
+    if let Ok(start) = isula_sys::process::start_time(pid) {
+        outlive(Named { pid, start }).await;
     }
     let _ = super::blocking(move || Ok(shim.wait())).await;
 }

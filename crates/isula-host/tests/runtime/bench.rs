@@ -20,13 +20,14 @@ use lcr::cgroup::{Cgroup, Hierarchies};
 use oci_spec::runtime::{Process, Spec};
 use serde_json::{Value, json};
 
-/// The shim's program, built as this test was.
+/// The shim's program, built as it is shipped: static, or it could not be a container's init.
 static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--package", "isulad-shim", "--bin", "isulad-shim"]);
-    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    cargo.args(["--message-format", "json-render-diagnostics", "--target", &target]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }

@@ -1,17 +1,21 @@
-//! External runtimes: `runc` and `crun`, those that are installed. One of them has to be.
+//! External runtimes: `runc` and `crun`, those that are installed. One of them has to be. `crun`
+//! refuses control groups of version 1 beside a version 2 that has controllers.
 
 use super::bench::*;
 use isula_core::error::ErrorKind;
 use isula_core::ports::{Attach, ProcessId, Runtime, TerminalSize};
 use isula_core::signal::Signal;
 use isula_host::runtime::ExternalRuntime;
+use lcr::cgroup::{Hierarchies, Version};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn installed() -> BTreeMap<String, ExternalRuntime> {
     let directories = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let unified = Hierarchies::detect().unwrap().version() == Version::V2;
     let found: BTreeMap<_, _> = ["runc", "crun"]
         .iter()
+        .filter(|name| unified || **name == "runc")
         .flat_map(|name| {
             directories.iter().map(move |directory| (name, format!("{directory}/{name}")))
         })

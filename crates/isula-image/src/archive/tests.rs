@@ -29,7 +29,7 @@ fn a_pax_size_wins_over_the_headers_and_smuggles_nothing_in() {
     let hidden = Tar::default().file("smuggled", b"x").open();
     let size = hidden.len().to_string();
     let mut tar = Tar::default().pax(&[("size", size.as_bytes())]);
-    tar.header(b"outer", b'0', b"", (0o644, 0), |_| {});
+    tar.header((b'0', b"outer"), b"", (0o644, 0), |_| {});
     let all = read(&tar.data(&hidden).file("next", b"y").end()).unwrap();
     let names: Vec<_> = all.iter().map(|(entry, _)| entry.path.as_slice()).collect();
     assert_eq!(names, [b"outer", b"next".as_slice()]);
@@ -40,7 +40,9 @@ fn a_pax_size_wins_over_the_headers_and_smuggles_nothing_in() {
 fn long_names_come_from_gnu_and_pax_headers() {
     let long = "d/".repeat(300) + "file";
     for tar in [
-        Tar::default().raw(b"././@LongLink", b'L', b"", format!("{long}\0").as_bytes()).file("x", b"1"),
+        Tar::default()
+            .raw(b"././@LongLink", b'L', b"", format!("{long}\0").as_bytes())
+            .file("x", b"1"),
         Tar::default().pax(&[("path", long.as_bytes())]).file("x", b"1"),
     ] {
         assert_eq!(one(tar.end()).0.path, long.as_bytes());
@@ -51,7 +53,9 @@ fn long_names_come_from_gnu_and_pax_headers() {
         .end();
     assert_eq!(one(tar).0.kind, Kind::Symlink(long.clone().into_bytes()));
     let mut tar = Tar::default();
-    tar.header(b"name", b'0', b"", (0o644, 0), |block| block[345..351].copy_from_slice(b"prefix"));
+    tar.header((b'0', b"name"), b"", (0o644, 0), |block| {
+        block[345..351].copy_from_slice(b"prefix")
+    });
     assert_eq!(one(tar.end()).0.path, b"prefix/name");
 }
 
@@ -59,20 +63,26 @@ fn long_names_come_from_gnu_and_pax_headers() {
 fn what_is_malformed_or_ambiguous_is_refused() {
     let huge = vec![b'a'; (1 << 20) + 1];
     let mut far = Tar::default();
-    far.header(b"f", b'0', b"", (0o644, 0), |block| block[124..136].copy_from_slice(&[0xff; 12]));
+    far.header((b'0', b"f"), b"", (0o644, 0), |block| block[124..136].copy_from_slice(&[0xff; 12]));
     let mut uid = Tar::default().pax(&[("uid", b"4294967296")]);
-    uid.header(b"f", b'0', b"", (0o644, 0), |_| {});
+    uid.header((b'0', b"f"), b"", (0o644, 0), |_| {});
     let mut nobody = Tar::default().pax(&[("uid", b"4294967295")]);
-    nobody.header(b"f", b'0', b"", (0o644, 0), |_| {});
+    nobody.header((b'0', b"f"), b"", (0o644, 0), |_| {});
     let mut sum = Tar::default().file("f", b"").end();
     sum[0] = b'g';
     for (bytes, why) in [
         (Tar::default().raw(b"x", b'x', b"", &huge).file("f", b"").end(), "larger than 1 MiB"),
         (Tar::default().raw(b"x", b'L', b"", &huge).file("f", b"").end(), "larger than 1 MiB"),
         (Tar::default().raw(b"x", b'L', b"", b"").file("f", b"").end(), "long name is empty"),
-        (Tar::default().raw(b"x", b'g', b"", b"11 size=12\n").file("f", b"").end(), "global header"),
+        (
+            Tar::default().raw(b"x", b'g', b"", b"11 size=12\n").file("f", b"").end(),
+            "global header",
+        ),
         (Tar::default().pax(&[("size", b"-1")]).file("f", b"").end(), "malformed value"),
-        (Tar::default().pax(&[("size", b"18446744073709551615")]).file("f", b"").end(), "malformed value"),
+        (
+            Tar::default().pax(&[("size", b"18446744073709551615")]).file("f", b"").end(),
+            "malformed value",
+        ),
         (Tar::default().pax(&[("path", b"a\0b")]).file("f", b"").end(), "malformed value"),
         (Tar::default().pax(&[("path", b"a")]).end(), "cut off"),
         (far.end(), "its size is no number"),
@@ -94,20 +104,23 @@ fn what_is_malformed_or_ambiguous_is_refused() {
 #[test]
 fn links_and_devices_have_no_data_whatever_their_size_says() {
     let mut tar = Tar::default();
-    tar.header(b"link", b'1', b"target", (0o644, 512), |_| {});
-    tar.header(b"dir", b'5', b"", (0o755, 1024), |_| {});
-    tar.header(b"null", b'3', b"", (0o666, 0), |block| {
+    tar.header((b'1', b"link"), b"target", (0o644, 512), |_| {});
+    tar.header((b'5', b"dir"), b"", (0o755, 1024), |_| {});
+    tar.header((b'3', b"null"), b"", (0o666, 0), |block| {
         block[329..337].copy_from_slice(b"0000001\0");
         block[337..345].copy_from_slice(b"0000003\0");
     });
     let all = read(&tar.file("after", b"x").end()).unwrap();
     let kinds: Vec<_> = all.into_iter().map(|(entry, _)| entry.kind).collect();
-    assert_eq!(kinds, [
-        Kind::Hardlink(b"target".to_vec()),
-        Kind::Directory,
-        Kind::Character(1, 3),
-        Kind::File { size: 1, sparse: None },
-    ]);
+    assert_eq!(
+        kinds,
+        [
+            Kind::Hardlink(b"target".to_vec()),
+            Kind::Directory,
+            Kind::Character(1, 3),
+            Kind::File { size: 1, sparse: None },
+        ]
+    );
 }
 
 #[test]
@@ -116,20 +129,30 @@ fn sparse_maps_of_all_versions_are_read() {
     let expected = Kind::File { size: 2000, sparse: Some(segments) };
     let mut old = Tar::default();
     let number = |value: u64| format!("{value:011o}\0");
-    old.header(b"f", b'S', b"", (0o644, 3), |block| {
+    old.header((b'S', b"f"), b"", (0o644, 3), |block| {
         let map = [number(0), number(2), number(1000), number(1)].concat();
         block[257..265].copy_from_slice(b"ustar  \0");
         block[386..386 + 48].copy_from_slice(map.as_bytes());
         block[483..495].copy_from_slice(number(2000).as_bytes());
     });
     let v00: [(&str, &[u8]); 6] = [
-        ("GNU.sparse.size", b"2000"), ("GNU.sparse.numblocks", b"2"), ("GNU.sparse.offset", b"0"),
-        ("GNU.sparse.numbytes", b"2"), ("GNU.sparse.offset", b"1000"), ("GNU.sparse.numbytes", b"1"),
+        ("GNU.sparse.size", b"2000"),
+        ("GNU.sparse.numblocks", b"2"),
+        ("GNU.sparse.offset", b"0"),
+        ("GNU.sparse.numbytes", b"2"),
+        ("GNU.sparse.offset", b"1000"),
+        ("GNU.sparse.numbytes", b"1"),
     ];
-    let v01: [(&str, &[u8]); 3] =
-        [("GNU.sparse.size", b"2000"), ("GNU.sparse.map", b"0,2,1000,1"), ("GNU.sparse.name", b"f")];
+    let v01: [(&str, &[u8]); 3] = [
+        ("GNU.sparse.size", b"2000"),
+        ("GNU.sparse.map", b"0,2,1000,1"),
+        ("GNU.sparse.name", b"f"),
+    ];
     let v10: [(&str, &[u8]); 4] = [
-        ("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.name", b"f"), ("GNU.sparse.realsize", b"2000"),
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"f"),
+        ("GNU.sparse.realsize", b"2000"),
     ];
     let map = [&b"2\n0\n2\n1000\n1\n"[..], &[0; 499]].concat();
     for tar in [
@@ -140,10 +163,16 @@ fn sparse_maps_of_all_versions_are_read() {
     ] {
         let all = read(&tar.file("next", b"n").end()).unwrap();
         assert_eq!(all.len(), 2);
-        assert_eq!((&all[0].0.path[..], &all[0].0.kind, &all[0].1[..]), (&b"f"[..], &expected, &b"abc"[..]));
+        assert_eq!(
+            (&all[0].0.path[..], &all[0].0.kind, &all[0].1[..]),
+            (&b"f"[..], &expected, &b"abc"[..])
+        );
     }
-    for bad in ["0,2,1,1", "0,2,1000", "0,2,1000,2", "1999,3", "0,18446744073709551615,5,9", "a,b", ""] {
-        let tar = Tar::default().pax(&[("GNU.sparse.size", b"2000"), ("GNU.sparse.map", bad.as_bytes())]);
+    for bad in
+        ["0,2,1,1", "0,2,1000", "0,2,1000,2", "1999,3", "0,18446744073709551615,5,9", "a,b", ""]
+    {
+        let tar =
+            Tar::default().pax(&[("GNU.sparse.size", b"2000"), ("GNU.sparse.map", bad.as_bytes())]);
         assert!(read(&tar.file("f", b"abc").end()).is_err(), "{bad}");
     }
     let endless = Tar::default().pax(&v10).file("f", &[&b"65537\n"[..], &[b'0'; 600]].concat());
@@ -184,8 +213,13 @@ fn what_gnu_tar_and_the_tar_crate_write_is_read_alike() {
         assert!(same >= ours.len() - 1 && ours.len() == theirs.len(), "{format}");
         if format == "gnu" || format == "pax" {
             let sparse = ours.iter().find(|(entry, _)| entry.path == b"./sparse").unwrap();
-            let Kind::File { size, sparse: Some(map) } = &sparse.0.kind else { panic!("{sparse:?}") };
-            assert_eq!((*size, map.iter().map(|s| s.length).sum::<u64>()), ((1 << 20) + 3, sparse.1.len() as u64));
+            let Kind::File { size, sparse: Some(map) } = &sparse.0.kind else {
+                panic!("{sparse:?}")
+            };
+            assert_eq!(
+                (*size, map.iter().map(|s| s.length).sum::<u64>()),
+                ((1 << 20) + 3, sparse.1.len() as u64)
+            );
         }
     }
 }

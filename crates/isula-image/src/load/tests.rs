@@ -10,7 +10,10 @@ use isula_core::{
 
 use crate::{
     Store, hash,
-    testing::{Scratch, Tar, config, digest, docker_archive, gzip, reference, settle, silent, stream, text},
+    testing::{
+        ArchiveImage, Scratch, Tar, config, digest, docker_archive, gzip, reference, settle,
+        silent, stream, text,
+    },
 };
 
 async fn load(store: &Store, archive: &[u8]) -> Result<Vec<Arc<Image>>> {
@@ -29,6 +32,7 @@ struct Oci {
 }
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 impl Oci {
     fn blob(&mut self, media_type: &str, bytes: &[u8]) -> serde_json::Value {
@@ -65,7 +69,7 @@ async fn a_docker_archive_brings_all_its_images_and_shared_layers_once() {
     let store = scratch.store();
     let (base, top) = (layer("base", b"12345"), layer("top", b"678"));
     let (one, two) = (config(&[&base], "one"), config(&[&base, &top], "two"));
-    let images: [(_, &[&str], &[&[u8]]); 2] =
+    let images: [ArchiveImage<'_>; 2] =
         [(one.clone(), &["a:1", "a:2"], &[&base]), (two.clone(), &["b"], &[&base, &top])];
     let archive = gzip(&docker_archive(&images).end());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -77,7 +81,10 @@ async fn a_docker_archive_brings_all_its_images_and_shared_layers_once() {
     });
     let loaded = store.load(stream(&archive), None, progress).await.unwrap();
     let tags = |image: &Image| image.tags.iter().map(|tag| tag.familiar()).collect::<Vec<_>>();
-    assert_eq!(loaded.iter().map(|image| tags(image)).collect::<Vec<_>>(), [vec!["a:1", "a:2"], vec!["b:latest"]]);
+    assert_eq!(
+        loaded.iter().map(|image| tags(image)).collect::<Vec<_>>(),
+        [vec!["a:1", "a:2"], vec!["b:latest"]]
+    );
     assert_eq!(loaded[1].id.0, hash::digest(&two));
     assert_eq!((loaded[0].size, loaded[1].size), (5, 8));
     assert_eq!(loaded[1].config.cmd, ["sh"]);
@@ -101,21 +108,47 @@ async fn layers_may_be_links_within_the_archive_but_not_out_of_it() {
     let manifest = |layer: &str| {
         format!(r#"[{{"Config":"{name}.json","RepoTags":null,"Layers":["{layer}"]}}]"#).into_bytes()
     };
-    let start = || Tar::default().file(&format!("{name}.json"), &image).file(&format!("{id}/layer.tar"), &base);
+    let start = || {
+        Tar::default().file(&format!("{name}.json"), &image).file(&format!("{id}/layer.tar"), &base)
+    };
     for (archive, outcome) in [
-        (start().symlink("v2/layer.tar", &format!("../{id}/layer.tar")).file("manifest.json", &manifest("v2/layer.tar")), ""),
-        (start().hardlink("v2.tar", &format!("{id}/layer.tar")).file("manifest.json", &manifest("./v2.tar")), ""),
-        (start().symlink("v2.tar", "../../../etc/passwd").file("manifest.json", &manifest("v2.tar")), "leads out of the archive"),
+        (
+            start()
+                .symlink("v2/layer.tar", &format!("../{id}/layer.tar"))
+                .file("manifest.json", &manifest("v2/layer.tar")),
+            "",
+        ),
+        (
+            start()
+                .hardlink("v2.tar", &format!("{id}/layer.tar"))
+                .file("manifest.json", &manifest("./v2.tar")),
+            "",
+        ),
+        (
+            start()
+                .symlink("v2.tar", "../../../etc/passwd")
+                .file("manifest.json", &manifest("v2.tar")),
+            "leads out of the archive",
+        ),
         (start().file("manifest.json", &manifest("../../etc/passwd")), "lacks"),
         (start().symlink("l", "l").file("manifest.json", &manifest("l")), "lacks"),
-        (start().file("../x", b"").file("manifest.json", &manifest("x")), "leads out of the archive"),
-        (start().raw(b"pipe", b'6', b"", b"").file("manifest.json", &manifest("x")), "unexpected type"),
+        (
+            start().file("../x", b"").file("manifest.json", &manifest("x")),
+            "leads out of the archive",
+        ),
+        (
+            start().raw(b"pipe", b'6', b"", b"").file("manifest.json", &manifest("x")),
+            "unexpected type",
+        ),
     ] {
         let scratch = Scratch::new();
         let store = scratch.store();
         let got = load(&store, &archive.end()).await;
         let shown = got.as_ref().err().map(text).unwrap_or_default();
-        assert!(shown.contains(outcome) && shown.is_empty() == outcome.is_empty(), "{outcome}: {shown}");
+        assert!(
+            shown.contains(outcome) && shown.is_empty() == outcome.is_empty(),
+            "{outcome}: {shown}"
+        );
     }
 }
 
@@ -127,16 +160,20 @@ async fn an_oci_archive_is_loaded_for_this_platform_and_by_its_names() {
     let packed = gzip(&base);
     let mut oci = Oci::default();
     let mut candidates = Vec::new();
-    for (architecture, extra) in [("s390x", "x"), (crate::platform::Platform::host().architecture.as_str(), "ours")] {
+    for (architecture, extra) in
+        [("s390x", "x"), (crate::platform::Platform::host().architecture.as_str(), "ours")]
+    {
         let mut manifest = oci.manifest(&config(&[&base], extra), &[&packed]);
         manifest["platform"] = serde_json::json!({"os": "linux", "architecture": architecture});
         candidates.push(manifest);
     }
     let mut attestation = oci.blob(MANIFEST, b"{}");
-    attestation["annotations"] = serde_json::json!({"vnd.docker.reference.type": "attestation-manifest"});
+    attestation["annotations"] =
+        serde_json::json!({"vnd.docker.reference.type": "attestation-manifest"});
     candidates.push(attestation);
     let nested = serde_json::json!({"schemaVersion": 2, "manifests": candidates});
-    let nested = oci.blob("application/vnd.oci.image.index.v1+json", &serde_json::to_vec(&nested).unwrap());
+    let nested =
+        oci.blob("application/vnd.oci.image.index.v1+json", &serde_json::to_vec(&nested).unwrap());
     let plain = oci.manifest(&config(&[&base], "plain"), &[&base]);
     let mut lone = oci.manifest(&config(&[], "lone"), &[]);
     lone["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": "latest"});
@@ -150,42 +187,43 @@ async fn an_oci_archive_is_loaded_for_this_platform_and_by_its_names() {
     assert_eq!(dangling.layers, []);
 }
 
+/// Loads what must be refused, and finds the store as empty as before.
+async fn assert_refused(archive: &[u8], why: &str) {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let error = load(&store, archive).await.expect_err(why);
+    assert!(text(&error).contains(why), "{why}: {}", text(&error));
+    let kind = error.kind();
+    assert!(matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported), "{why}: {error:?}");
+    settle(&store);
+    for dir in ["blobs/sha256", "layers", "images", "refs", "tmp", "trash", "quarantine"] {
+        assert_eq!(scratch.files(dir), Vec::<String>::new(), "{why}: {dir}");
+    }
+}
+
 #[tokio::test]
-async fn whatever_contradicts_itself_is_refused_and_leaves_nothing() {
-    let base = layer("base", b"12345");
-    let other = layer("base", b"54321");
+async fn a_docker_archive_that_contradicts_itself_is_refused_and_leaves_nothing() {
+    let (base, other) = (layer("base", b"12345"), layer("base", b"54321"));
     let image = config(&[&base], "");
-    let docker = |config: &[u8], layers: &[&[u8]]| docker_archive(&[(config.to_vec(), &["x"], layers)]).end();
-    let good = docker(&image, &[&base]);
-    let oci = |change: fn(&mut serde_json::Value)| {
-        let mut oci = Oci::default();
-        let mut manifest = oci.manifest(&config(&[&layer("base", b"12345")], ""), &[&gzip(&layer("base", b"12345"))]);
-        change(&mut manifest);
-        oci.index = vec![manifest];
-        oci.end()
+    let docker = |config: &[u8], layers: &[&[u8]]| {
+        docker_archive(&[(config.to_vec(), &["x"], layers)]).end()
     };
-    let renamed = Tar::default()
-        .file(&format!("{}.json", digest("x").hex()), &image)
-        .file("manifest.json", format!(r#"[{{"Config":"{}.json","Layers":[]}}]"#, digest("x").hex()).as_bytes());
+    let good = docker(&image, &[&base]);
+    let manifest = |text: &str| Tar::default().file("manifest.json", text.as_bytes()).end();
+    let name = format!("{}.json", digest("x").hex());
+    let renamed = format!(r#"[{{"Config":"{name}","Layers":[]}}]"#);
+    let renamed = Tar::default().file(&name, &image).file("manifest.json", renamed.as_bytes());
     let many: Vec<&[u8]> = vec![&base; 128];
-    let mut short = Oci::default();
-    let cut = gzip(&base)[..100].to_vec();
-    short.index = vec![short.manifest(&image, &[&cut])];
-    let mut lying = Oci::default();
-    let lie = lying.manifest(&image, &[&gzip(&other)]);
-    lying.index = vec![lie];
-    let mut both = Oci::default();
-    let both_kinds = both.blob(MANIFEST, br#"{"manifests":[],"layers":[]}"#);
-    both.index = vec![both_kinds];
+    let no_tar: [&[u8]; 1] = [b"no tar at all"];
     for (archive, why) in [
         (docker(&image, &[&other]), "and not to"),
         (docker(&image, &[&base, &other]), "the manifest has 2 layers and the configuration 1"),
         (docker(&config(&many, ""), &many), "128 layers"),
-        (docker(&config(&[b"no tar at all"], ""), &[b"no tar at all"]), "cut off"),
+        (docker(&config(&no_tar, ""), &no_tar), "cut off"),
         (renamed.end(), "has the digest"),
-        (Tar::default().file("manifest.json", b"[]").end(), "names no image"),
-        (Tar::default().file("manifest.json", br#"[{"Config":"a","Config":"b"}]"#).end(), "twice"),
-        (Tar::default().file("manifest.json", &vec![b' '; 5 << 20]).end(), "larger than 4194304 bytes"),
+        (manifest("[]"), "names no image"),
+        (manifest(r#"[{"Config":"a","Config":"b"}]"#), "twice"),
+        (manifest(&" ".repeat(5 << 20)), "larger than 4194304 bytes"),
         (Tar::default().file("repositories", b"{}").end(), "before 1.10"),
         (Tar::default().file("hello", b"").end(), "holds no image"),
         (Tar::default().end(), "holds no image"),
@@ -194,22 +232,34 @@ async fn whatever_contradicts_itself_is_refused_and_leaves_nothing() {
         (gzip(&good)[..200].to_vec(), "cannot read the archive"),
         (b"#!/bin/sh\necho".to_vec(), "cut off"),
         (Vec::new(), "the archive is empty"),
-        (oci(|manifest| manifest["size"] = 7.into()), "bytes and not 7"),
-        (oci(|manifest| manifest["digest"] = digest("x").as_str().into()), "lacks"),
-        (oci(|manifest| manifest["mediaType"] = "application/vnd.oci.image.index.v1+json".into()), "lacks the members"),
-        (lying.end(), "and not to"),
-        (short.end(), "incomplete deflate stream"),
+    ] {
+        assert_refused(&archive, why).await;
+    }
+}
+
+#[tokio::test]
+async fn an_oci_archive_that_contradicts_itself_is_refused_and_leaves_nothing() {
+    let (base, other) = (layer("base", b"12345"), layer("base", b"54321"));
+    let image = config(&[&base], "");
+    let of = |layer: &[u8], change: fn(&mut serde_json::Value)| {
+        let mut oci = Oci::default();
+        let mut manifest = oci.manifest(&image, &[layer]);
+        change(&mut manifest);
+        oci.index = vec![manifest];
+        oci.end()
+    };
+    let mut both = Oci::default();
+    both.index = vec![both.blob(MANIFEST, br#"{"manifests":[],"layers":[]}"#)];
+    let packed = gzip(&base);
+    for (archive, why) in [
+        (of(&packed, |manifest| manifest["size"] = 7.into()), "bytes and not 7"),
+        (of(&packed, |manifest| manifest["digest"] = digest("x").as_str().into()), "lacks"),
+        (of(&packed, |manifest| manifest["mediaType"] = INDEX.into()), "lacks the members"),
+        (of(&gzip(&other), |_| {}), "and not to"),
+        (of(&packed[..100], |_| {}), "incomplete deflate stream"),
         (both.end(), "both a manifest and an index"),
     ] {
-        let scratch = Scratch::new();
-        let store = scratch.store();
-        let error = load(&store, &archive).await.expect_err(why);
-        assert!(text(&error).contains(why), "{why}: {}", text(&error));
-        assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported), "{why}: {error:?}");
-        settle(&store);
-        for dir in ["blobs/sha256", "layers", "images", "refs", "tmp", "trash", "quarantine"] {
-            assert_eq!(scratch.files(dir), Vec::<String>::new(), "{why}: {dir}");
-        }
+        assert_refused(&archive, why).await;
     }
 }
 
@@ -239,14 +289,17 @@ async fn the_tag_names_the_one_image_and_only_one() {
     let scratch = Scratch::new();
     let store = scratch.store();
     let base = layer("f", b"x");
-    let images: [(_, &[&str], &[&[u8]]); 2] =
+    let images: [ArchiveImage<'_>; 2] =
         [(config(&[&base], "1"), &["old"], &[&base]), (config(&[], "2"), &[], &[])];
     let one = docker_archive(&images[..1]).end();
     let loaded = store.load(stream(&one), Some(reference("new:7")), silent()).await.unwrap();
     assert_eq!(loaded[0].tags, [reference("new:7")]);
     let two = docker_archive(&images).end();
     let error = store.load(stream(&two), Some(reference("x")), silent()).await.unwrap_err();
-    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidInput, "cannot name 2 images x:latest"));
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (ErrorKind::InvalidInput, "cannot name 2 images x:latest")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

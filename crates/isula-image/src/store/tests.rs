@@ -11,7 +11,8 @@ use isula_core::{
 use crate::{
     Store, hash,
     testing::{
-        Scratch, Tar, config, container, docker_archive, gzip, reference, settle, silent, stream, text,
+        ArchiveImage, Scratch, Tar, config, container, docker_archive, gzip, reference, settle,
+        silent, stream, text,
     },
 };
 
@@ -20,7 +21,7 @@ async fn filled(scratch: &Scratch) -> (Store, [ImageId; 2]) {
     let store = scratch.store();
     let base = Tar::default().dir("./").file("base", b"base").end();
     let top = Tar::default().file("top", b"top").end();
-    let images: [(_, &[&str], &[&[u8]]); 2] = [
+    let images: [ArchiveImage<'_>; 2] = [
         (config(&[&base], "one"), &["one:1"], &[&base]),
         (config(&[&base, &top], "two"), &["two:1", "other/two:1"], &[&base, &top]),
     ];
@@ -38,17 +39,29 @@ async fn images_are_found_by_every_way_to_name_them() {
     let digest = format!("two@sha256:{}", "d".repeat(64));
     store.tag(&one, &reference("deadbeef")).await.unwrap();
     for (query, id) in [
-        ("one:1", &one), ("docker.io/library/one:1", &one), ("two:1", &two), ("other/two:1", &two),
-        (one.hex(), &one), (&one.to_string(), &one), (&short, &one), (&format!("sha256:{short}"), &one),
+        ("one:1", &one),
+        ("docker.io/library/one:1", &one),
+        ("two:1", &two),
+        ("other/two:1", &two),
+        (one.hex(), &one),
+        (&one.to_string(), &one),
+        (&short, &one),
+        (&format!("sha256:{short}"), &one),
         ("deadbeef", &one),
     ] {
         assert_eq!(&found(query).unwrap(), id, "{query}");
     }
     for (query, kind) in [
-        ("one", ErrorKind::ImageNotFound), ("three", ErrorKind::ImageNotFound), (&digest, ErrorKind::ImageNotFound),
-        (&"0".repeat(64), ErrorKind::ImageNotFound), ("sha256:00000000000", ErrorKind::ImageNotFound),
-        ("", ErrorKind::InvalidInput), ("UPPER", ErrorKind::InvalidInput), ("a b", ErrorKind::InvalidInput),
-        ("sha256:", ErrorKind::InvalidInput), ("../x", ErrorKind::InvalidInput),
+        ("one", ErrorKind::ImageNotFound),
+        ("three", ErrorKind::ImageNotFound),
+        (&digest, ErrorKind::ImageNotFound),
+        (&"0".repeat(64), ErrorKind::ImageNotFound),
+        ("sha256:00000000000", ErrorKind::ImageNotFound),
+        ("", ErrorKind::InvalidInput),
+        ("UPPER", ErrorKind::InvalidInput),
+        ("a b", ErrorKind::InvalidInput),
+        ("sha256:", ErrorKind::InvalidInput),
+        ("../x", ErrorKind::InvalidInput),
     ] {
         assert_eq!(found(query).unwrap_err().kind(), kind, "{query}");
     }
@@ -64,7 +77,8 @@ async fn a_prefix_of_several_ids_is_ambiguous() {
         store.load(stream(&archive), None, silent()).await.unwrap();
     }
     let ids: Vec<_> = Images::list(&store).iter().map(|image| image.id.hex().to_owned()).collect();
-    let shared = ids.iter().find(|id| ids.iter().filter(|other| other[..1] == id[..1]).count() > 1).unwrap();
+    let shared =
+        ids.iter().find(|id| ids.iter().filter(|other| other[..1] == id[..1]).count() > 1).unwrap();
     assert_eq!(store.find(&shared[..1]).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
@@ -90,7 +104,10 @@ async fn names_are_taken_one_by_one_and_the_image_goes_with_the_last() {
     for dir in ["blobs/sha256", "layers", "images", "refs", "tmp", "trash"] {
         assert_eq!(scratch.files(dir), Vec::<String>::new(), "{dir}");
     }
-    assert_eq!(Images::remove(&store, "one:1", false).await.unwrap_err().kind(), ErrorKind::ImageNotFound);
+    assert_eq!(
+        Images::remove(&store, "one:1", false).await.unwrap_err().kind(),
+        ErrorKind::ImageNotFound
+    );
 }
 
 #[tokio::test]
@@ -109,7 +126,10 @@ async fn an_image_that_a_container_needs_stays() {
     assert!(store.get(&one).unwrap().tags.is_empty());
     assert!(store.rootfs(&id, &one, false).is_ok());
     Snapshots::remove(&store, &id).await.unwrap();
-    assert_eq!(Images::remove(&store, one.hex(), false).await.unwrap(), [RemovedImage::Deleted(one)]);
+    assert_eq!(
+        Images::remove(&store, one.hex(), false).await.unwrap(),
+        [RemovedImage::Deleted(one)]
+    );
 }
 
 #[tokio::test]
@@ -127,7 +147,9 @@ async fn a_name_moves_and_the_digest_of_a_repository_goes_with_its_last_tag() {
     let holds = {
         let mut holds = Vec::new();
         for layer in &image.layers {
-            let crate::layer::Claim::Present(hold) = store.claim_layer(layer).await else { panic!() };
+            let crate::layer::Claim::Present(hold) = store.claim_layer(layer).await else {
+                panic!()
+            };
             holds.push(hold);
         }
         holds
@@ -194,7 +216,10 @@ async fn a_layer_that_was_unpacked_for_nothing_is_removed() {
     let blob = hash::digest(&packed);
     let blob = crate::layer::Blob { digest: &blob, size: packed.len() as u64 };
     let hold = claim.unpack(&packed[..], Some(blob), crate::layer::Origin::Pull).unwrap();
-    for (size, why) in [(blob.size + 1, "bytes and not"), (blob.size - 1, "cannot read the layer: the layer is longer")] {
+    for (size, why) in [
+        (blob.size + 1, "bytes and not"),
+        (blob.size - 1, "cannot read the layer: the layer is longer"),
+    ] {
         let wrong = crate::layer::Blob { size, ..blob };
         let error = claim.unpack(&packed[..], Some(wrong), crate::layer::Origin::Pull).unwrap_err();
         assert!(text(&error).contains(why), "{}", text(&error));
@@ -210,53 +235,58 @@ async fn a_layer_that_was_unpacked_for_nothing_is_removed() {
 /// Damages one thing; gives what the damage report must name, and whether image `two` survives.
 type Damage = fn(&std::path::Path, &ImageId) -> (PathBuf, bool);
 
+const DAMAGES: [(&str, Damage); 8] = [
+    ("an empty image record", |root, two| {
+        let path = root.join(format!("images/{}.json", two.hex()));
+        fs::write(&path, "").unwrap();
+        (path, true)
+    }),
+    ("a stray image record", |root, _| {
+        let path = root.join("images/notes.txt");
+        fs::write(&path, "x").unwrap();
+        (path, true)
+    }),
+    ("a configuration with other bytes", |root, two| {
+        let path = root.join("blobs/sha256").join(two.hex());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[0] = b' ';
+        fs::write(&path, bytes).unwrap();
+        (root.join(format!("images/{}.json", two.hex())), false)
+    }),
+    ("a configuration cut off", |root, two| {
+        fs::write(root.join("blobs/sha256").join(two.hex()), "{").unwrap();
+        (root.join(format!("images/{}.json", two.hex())), false)
+    }),
+    ("a layer record of garbage", |root, _| {
+        let path = top_layer(root);
+        fs::write(path.join("layer.json"), "\0\0\0").unwrap();
+        (path, false)
+    }),
+    ("a layer without its tree", |root, _| {
+        let path = top_layer(root);
+        fs::remove_dir_all(path.join("diff")).unwrap();
+        (path, false)
+    }),
+    ("a name of garbage", |root, _| {
+        let path = root
+            .join("refs")
+            .join(hash::digest(b"docker.io/library/two:1").hex().to_owned() + ".json");
+        fs::write(&path, "{\"reference\":7}").unwrap();
+        (path, true)
+    }),
+    ("a name in the wrong file", |root, _| {
+        let path = root
+            .join("refs")
+            .join(hash::digest(b"docker.io/library/two:1").hex().to_owned() + ".json");
+        let moved = root.join("refs").join("0".repeat(64) + ".json");
+        fs::rename(path, &moved).unwrap();
+        (moved, true)
+    }),
+];
+
 #[tokio::test]
 async fn a_damaged_file_is_quarantined_and_named_and_the_rest_is_served() {
-    let cases: [(&str, Damage); 8] = [
-        ("an empty image record", |root, two| {
-            let path = root.join(format!("images/{}.json", two.hex()));
-            fs::write(&path, "").unwrap();
-            (path, true)
-        }),
-        ("a stray image record", |root, _| {
-            let path = root.join("images/notes.txt");
-            fs::write(&path, "x").unwrap();
-            (path, true)
-        }),
-        ("a configuration with other bytes", |root, two| {
-            let path = root.join("blobs/sha256").join(two.hex());
-            let mut bytes = fs::read(&path).unwrap();
-            bytes[0] = b' ';
-            fs::write(&path, bytes).unwrap();
-            (root.join(format!("images/{}.json", two.hex())), false)
-        }),
-        ("a configuration cut off", |root, two| {
-            fs::write(root.join("blobs/sha256").join(two.hex()), "{").unwrap();
-            (root.join(format!("images/{}.json", two.hex())), false)
-        }),
-        ("a layer record of garbage", |root, _| {
-            let path = top_layer(root);
-            fs::write(path.join("layer.json"), "\0\0\0").unwrap();
-            (path, false)
-        }),
-        ("a layer without its tree", |root, _| {
-            let path = top_layer(root);
-            fs::remove_dir_all(path.join("diff")).unwrap();
-            (path, false)
-        }),
-        ("a name of garbage", |root, _| {
-            let path = root.join("refs").join(hash::digest(b"docker.io/library/two:1").hex().to_owned() + ".json");
-            fs::write(&path, "{\"reference\":7}").unwrap();
-            (path, true)
-        }),
-        ("a name in the wrong file", |root, _| {
-            let path = root.join("refs").join(hash::digest(b"docker.io/library/two:1").hex().to_owned() + ".json");
-            let moved = root.join("refs").join("0".repeat(64) + ".json");
-            fs::rename(path, &moved).unwrap();
-            (moved, true)
-        }),
-    ];
-    for (name, damage) in cases {
+    for (name, damage) in DAMAGES {
         let scratch = Scratch::new();
         let (store, [one, two]) = filled(&scratch).await;
         settle(&store);
@@ -276,7 +306,9 @@ async fn a_damaged_file_is_quarantined_and_named_and_the_rest_is_served() {
                 assert!(!survives && error.kind() == ErrorKind::ImageNotFound, "{name}: {error}");
                 store.rootfs(&container(1), &one, false).unwrap()
             }
-        }) else { panic!() };
+        }) else {
+            panic!()
+        };
         assert!(!scratch.files("quarantine").is_empty(), "{name}");
         // It is not reported twice.
         settle(&store);
@@ -324,17 +356,27 @@ async fn an_import_is_an_image_of_one_layer_in_any_compression() {
         assert_eq!(image.tags, [reference("mine:1")]);
         assert_eq!(image.id.0, hash::digest(&image.raw_config));
         assert_eq!(image.layers, [hash::digest(&root)]);
-        assert_eq!((image.config.cmd.as_slice(), image.config.env.as_slice()), (&["/bin/sh".to_owned()][..], &["A=b".to_owned()][..]));
+        assert_eq!(
+            (image.config.cmd.as_slice(), image.config.env.as_slice()),
+            (&["/bin/sh".to_owned()][..], &["A=b".to_owned()][..])
+        );
         assert!(String::from_utf8_lossy(&image.raw_config).contains("by hand"));
     }
     let scratch = Scratch::new();
     let store = scratch.store();
     for (bytes, why) in [
-        (&root[..root.len() - 1024], "end mark"), (&root[..700], "cut off"), (&gzip(&root)[..60], "cannot read"), (b"", "end mark"),
+        (&root[..root.len() - 1024], "end mark"),
+        (&root[..700], "cut off"),
+        (&gzip(&root)[..60], "cannot read"),
+        (b"", "end mark"),
         (b"hello", "cut off"),
     ] {
         let error = store.import(stream(bytes), ImportOptions::default()).await.unwrap_err();
-        assert!(error.kind() == ErrorKind::Corrupt && text(&error).contains(why), "{}", text(&error));
+        assert!(
+            error.kind() == ErrorKind::Corrupt && text(&error).contains(why),
+            "{}",
+            text(&error)
+        );
     }
     let bad = ImportOptions { changes: vec!["RUN x".into()], ..ImportOptions::default() };
     assert_eq!(store.import(stream(&root), bad).await.unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -345,7 +387,9 @@ async fn an_import_is_an_image_of_one_layer_in_any_compression() {
 #[tokio::test]
 async fn a_bomb_stops_at_the_limit() {
     let scratch = Scratch::new();
-    let store = Store::open(crate::Settings { unpacked_limit: Some(1 << 20), ..scratch.settings() }).unwrap();
+    let store =
+        Store::open(crate::Settings { unpacked_limit: Some(1 << 20), ..scratch.settings() })
+            .unwrap();
     let bomb = gzip(&Tar::default().file("zeros", &vec![0; 8 << 20]).end());
     let error = store.import(stream(&bomb), ImportOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{}", text(&error));
@@ -360,7 +404,9 @@ async fn everything_below_the_root_is_roots_alone() {
     fs::create_dir(scratch.root()).unwrap();
     fs::set_permissions(scratch.root(), PermissionsExt::from_mode(0o755)).unwrap();
     let _store = scratch.store();
-    for dir in ["", "layers", "images", "refs", "snapshots", "tmp", "trash", "blobs/sha256", "quarantine"] {
+    for dir in
+        ["", "layers", "images", "refs", "snapshots", "tmp", "trash", "blobs/sha256", "quarantine"]
+    {
         let mode = fs::metadata(scratch.root().join(dir)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700, "{dir}");
     }

@@ -151,7 +151,7 @@ impl Unpacker {
     /// The directory `path`, made if it is missing. The last one stays open: entries of one
     /// directory follow each other.
     fn enter(&mut self, path: &[u8]) -> io::Result<BorrowedFd<'_>> {
-        if !self.parent.as_ref().is_some_and(|parent| parent.path == path) {
+        if self.parent.as_ref().is_none_or(|parent| parent.path != path) {
             self.leave()?;
             let dir = match self.root.open_dir(path, Links::InRoot) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_all(path)?,

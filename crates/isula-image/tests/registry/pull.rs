@@ -50,7 +50,7 @@ async fn a_pulled_image_is_listed_with_its_names_and_its_files_are_there() {
     let reference = server.reference("a/b:1");
     let pulled = test.store.pull(&reference, PullOptions::default(), unseen()).await.unwrap();
     assert_eq!(pulled.id.0, digest(&image.config));
-    assert_eq!(pulled.tags, [reference.clone()]);
+    assert_eq!(pulled.tags, std::slice::from_ref(&reference));
     assert_eq!(pulled.digests, [reference.with_digest(digest(&image.manifest))]);
     assert_eq!(std::fs::read(test.layer(&image.layers[0]).join("etc/a")).unwrap(), b"one");
     assert_eq!(std::fs::read(test.layer(&image.layers[1]).join("etc/b")).unwrap(), noise(300_000));

@@ -64,7 +64,7 @@ async fn run(context: &Context, arguments: &Arguments) -> Outcome {
         None => TABLE,
     };
     let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    let zone = TimeZone::system();
+    let zone = output::zone::local();
     let each_digest = digests || format.contains(".Digest");
     let mut list = Vec::new();
     for image in &answer.images {

@@ -6,11 +6,11 @@ use futures_util::{FutureExt, StreamExt};
 use isula_api::v1::{LogRecord, LogsRequest, log_record::Stream};
 use isula_sys::clock::{Timespec, rfc3339};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::{Command, Context};
 use crate::error::{Failure, Outcome};
 use crate::flags::{Arguments, Flag, Syntax};
+use crate::output::zone;
 use crate::parse::{names, time};
 
 /// The command.
@@ -36,7 +36,7 @@ pub static COMMAND: Command = Command {
 };
 
 async fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let moment = |text: &str| time::nanoseconds(text, Timestamp::now(), &TimeZone::system());
+    let moment = |text: &str| time::nanoseconds(text, Timestamp::now(), &zone::local());
     let request = LogsRequest {
         id: arguments.rest.first().cloned().unwrap_or_default(),
         follow: arguments.on("follow"),

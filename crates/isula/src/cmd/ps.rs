@@ -84,7 +84,7 @@ async fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let now = Timestamp::now();
     // Nobody lives before 1970 or after 2262; clocks that say so show odd ages, no more.
     let now = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
-    let zone = TimeZone::system();
+    let zone = output::zone::local();
     let rows: Vec<Value> =
         containers.containers.iter().map(|one| row(one, whole, now, &zone)).collect();
     output::print(&rows::render(format, TITLES, &rows)?)?;

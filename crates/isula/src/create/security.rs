@@ -11,7 +11,7 @@ pub(super) fn security_option(text: &str) -> Result<String, String> {
     // The form with a colon is Docker's old one.
     let split = text.split_once('=').or_else(|| text.split_once(':'));
     let Some((key, value)) = split else { return Ok(text.to_owned()) };
-    if key != "seccomp" || matches!(value, "unconfined" | "builtin" | "default") {
+    if key != "seccomp" || matches!(value, "unconfined" | "builtin") {
         return Ok(format!("{key}={value}"));
     }
     let content = read_file(value)?;

@@ -3,7 +3,7 @@
 //! `-itd`, `-e A=1`, `-eA=1`, `--env A=1`, `--env=A=1`, `--rm=false`; a command that starts a
 //! program stops reading flags at its first argument. A flag that Docker has and this version has
 //! not is refused by name. Written by hand because a general parser has another grammar and other
-//! messages, and building its tables costs more than the rest of a short command.
+//! messages, and because a flag's row here is all that its parsing, its help and its refusal need.
 
 mod help;
 

@@ -5,6 +5,7 @@ pub mod progress;
 pub mod rows;
 pub mod size;
 pub mod table;
+pub mod zone;
 
 use std::io::Write;
 

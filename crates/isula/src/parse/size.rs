@@ -25,10 +25,10 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     total.and_then(|total| u64::try_from(total).ok()).ok_or_else(too_large)
 }
 
-/// As [`bytes`], but `-1` stands for no limit.
+/// As [`bytes()`], but `-1` stands for no limit.
 ///
 /// # Errors
-/// As [`bytes`].
+/// As [`bytes()`].
 pub fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);

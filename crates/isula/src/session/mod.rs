@@ -12,7 +12,6 @@
 mod detach;
 mod output;
 mod pump;
-mod signals;
 
 use std::os::fd::AsFd;
 

@@ -8,17 +8,18 @@ use isula_api::v1::{
     CloseStdin, KillRequest, Opened, SessionInput, SessionOutput, session_input::Input,
     session_output::Output,
 };
+use isula_sys::signal::Signal;
 use isula_sys::terminal::{self, Raw};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
 use super::detach::Detach;
 use super::output::{Piece, Writer};
-use super::signals::{self, Signals};
 use super::{End, Session, message, terminal_size};
 use crate::client::Client;
 use crate::error::Failure;
 use crate::reader;
+use crate::signals::{self, Signals};
 
 /// Largest piece of stdin that is sent at once.
 const PIECE: usize = 32 << 10;
@@ -26,7 +27,9 @@ const PIECE: usize = 32 << 10;
 /// What a signal during a session means.
 enum Asked {
     /// Pass it on.
-    Pass(i32),
+    Pass(Signal),
+    /// Tell the size of our terminal.
+    Resize,
     /// End the client with this status; the container goes on.
     Leave(u8),
 }
@@ -43,8 +46,7 @@ pub async fn run(
 ) -> Result<End, Failure> {
     let Session { open, streams, detach_keys, proxies_signals } = session;
     // Before anything is asked for: a signal that comes now must find us ready.
-    let mut signals = Signals::catch(proxies_signals).map_err(no_signals)?;
-    let mut resized = signals::resized().map_err(no_signals)?;
+    let mut signals = if proxies_signals { Signals::all()? } else { Signals::fatal()? };
     let (to_daemon, from_us) = mpsc::channel::<SessionInput>(4);
     // There is room for the first message: nothing else has been sent.
     let _ = to_daemon.send(message(open)).await;
@@ -54,8 +56,8 @@ pub async fn run(
     let mut containers = client.containers();
     let (mut answers, started) = tokio::select! {
         answer = first(containers.session(requests)) => answer?,
-        number = fatal_twice(&mut signals, proxies_signals) => {
-            return Err(Failure::Interrupted(128 + number));
+        signal = fatal_twice(&mut signals, proxies_signals) => {
+            return Err(Failure::Interrupted(signals::status(signal)));
         }
     };
     opened(&started)?;
@@ -71,11 +73,11 @@ pub async fn run(
     let end = loop {
         tokio::select! {
             biased;
-            number = signals.next() => match meaning(number, passes) {
-                Asked::Pass(number) => pass(&mut kills, number),
+            signal = signals.next() => match meaning(signal, passes) {
+                Asked::Pass(signal) => pass(&mut kills, signal),
+                Asked::Resize => if started.tty { keyboard.resize() },
                 Asked::Leave(status) => break Err(Failure::Interrupted(status)),
             },
-            _ = resized.recv(), if started.tty => keyboard.resize(),
             left = keyboard.turn() => if left { break Ok(End::Detached) },
             answer = next(&mut answers, &writer) => match answer {
                 Ok(None) => {}
@@ -90,10 +92,6 @@ pub async fn run(
         crate::output::tell("read escape sequence");
     }
     end
-}
-
-fn no_signals(error: std::io::Error) -> Failure {
-    Failure::local(format!("cannot catch signals: {error}"))
 }
 
 fn no_thread(error: std::io::Error) -> Failure {
@@ -116,25 +114,26 @@ async fn first(
 
 /// Waits for a signal that ends the client before the process runs. One that is to be passed on
 /// waits for it, so only the second one means us.
-async fn fatal_twice(signals: &mut Signals, proxied: bool) -> u8 {
+async fn fatal_twice(signals: &mut Signals, proxied: bool) -> Signal {
     let mut patience = u8::from(proxied);
     loop {
-        let number = signals.next().await;
-        if !signals::is_fatal(number) {
+        let signal = signals.next().await;
+        if !signals::is_fatal(signal) {
             continue;
         }
         if patience == 0 {
-            return u8::try_from(number).unwrap_or(0);
+            return signal;
         }
         patience -= 1;
     }
 }
 
-fn meaning(number: i32, passes: bool) -> Asked {
-    if passes || !signals::is_fatal(number) {
-        return Asked::Pass(number);
+fn meaning(signal: Signal, passes: bool) -> Asked {
+    match signal {
+        Signal::WINCH => Asked::Resize,
+        signal if passes || !signals::is_fatal(signal) => Asked::Pass(signal),
+        signal => Asked::Leave(signals::status(signal)),
     }
-    Asked::Leave(128_u8.saturating_add(u8::try_from(number).unwrap_or(0)))
 }
 
 fn raw_mode(wanted: bool) -> Result<Option<Raw>, Failure> {
@@ -147,12 +146,13 @@ fn raw_mode(wanted: bool) -> Result<Option<Raw>, Failure> {
 }
 
 /// Sends signals to the container, in their order and beside the session.
-fn killer(client: &Client, id: &str) -> mpsc::UnboundedSender<i32> {
-    let (sender, mut queue) = mpsc::unbounded_channel::<i32>();
+fn killer(client: &Client, id: &str) -> mpsc::UnboundedSender<Signal> {
+    let (sender, mut queue) = mpsc::unbounded_channel::<Signal>();
     let (mut containers, id) = (client.containers(), id.to_owned());
     tokio::spawn(async move {
-        while let Some(number) = queue.recv().await {
-            let request = KillRequest { id: id.clone(), signal: number.to_string() };
+        while let Some(signal) = queue.recv().await {
+            let signal = signal.number().to_string();
+            let request = KillRequest { id: id.clone(), signal };
             // The process may have ended meanwhile; the session says so itself.
             let _ = containers.kill(request).await;
         }
@@ -160,10 +160,10 @@ fn killer(client: &Client, id: &str) -> mpsc::UnboundedSender<i32> {
     sender
 }
 
-fn pass(kills: &mut Option<mpsc::UnboundedSender<i32>>, number: i32) {
+fn pass(kills: &mut Option<mpsc::UnboundedSender<Signal>>, signal: Signal) {
     if let Some(kills) = kills {
         // The task ends with the session, never before.
-        let _ = kills.send(number);
+        let _ = kills.send(signal);
     }
 }
 
@@ -202,9 +202,9 @@ async fn finish(
 ) -> Result<End, Failure> {
     let interrupted = async {
         loop {
-            let number = signals.next().await;
-            if signals::is_fatal(number) {
-                return u8::try_from(number).unwrap_or(0);
+            let signal = signals.next().await;
+            if signals::is_fatal(signal) {
+                return signals::status(signal);
             }
         }
     };
@@ -213,7 +213,7 @@ async fn finish(
             (Ok(_) | Err(Failure::Told(_)), Err(error)) => Err(Failure::Output(error)),
             _ => end,
         },
-        number = interrupted => Err(Failure::Interrupted(128 + number)),
+        status = interrupted => Err(Failure::Interrupted(status)),
     }
 }
 

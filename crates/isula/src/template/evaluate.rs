@@ -7,9 +7,10 @@ use super::{TemplateError, format, functions};
 use crate::json::{Method, Value};
 
 /// Output beyond this is refused: a `range` over a large number must not eat the memory.
-const LONGEST: usize = 64 << 20;
+pub(super) const LONGEST: usize = 64 << 20;
 
-type Item<'a> = Cow<'a, Value>;
+/// A value of the document, or one that was made.
+pub(super) type Item<'a> = Cow<'a, Value>;
 
 /// Executes `nodes`, which were parsed from `source`.
 pub(super) fn execute(source: &str, nodes: &[Node], root: &Value) -> Result<String, TemplateError> {
@@ -19,22 +20,22 @@ pub(super) fn execute(source: &str, nodes: &[Node], root: &Value) -> Result<Stri
     Ok(machine.out)
 }
 
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     source: &'a str,
     out: String,
-    variables: Vec<(String, Item<'a>)>,
+    pub variables: Vec<(String, Item<'a>)>,
 }
 
 /// How a body ended.
 #[derive(PartialEq)]
-enum Flow {
+pub(super) enum Flow {
     On,
     Break,
     Continue,
 }
 
 impl<'a> Machine<'a> {
-    fn fail<T>(
+    pub fn fail<T>(
         &self,
         at: usize,
         context: &impl ToString,
@@ -43,7 +44,7 @@ impl<'a> Machine<'a> {
         Err(TemplateError::execution(self.source, at, context.to_string(), message.into()))
     }
 
-    fn body(&mut self, nodes: &[Node], dot: &Item<'a>) -> Result<Flow, TemplateError> {
+    pub fn body(&mut self, nodes: &[Node], dot: &Item<'a>) -> Result<Flow, TemplateError> {
         for node in nodes {
             let flow = match node {
                 Node::Text(text) => {
@@ -91,105 +92,7 @@ impl<'a> Machine<'a> {
         flow
     }
 
-    fn range(&mut self, branch: &Branch, dot: &Item<'a>) -> Result<Flow, TemplateError> {
-        let scope = self.variables.len();
-        let value = self.evaluate(&branch.pipeline, dot)?;
-        let mut ran = false;
-        let mut step = |machine: &mut Self, key: Value, item: Item<'a>| {
-            ran = true;
-            machine.bind_range(&branch.pipeline, key, &item);
-            let flow = machine.body(&branch.body, &item);
-            machine.variables.truncate(scope);
-            flow
-        };
-        match value {
-            Cow::Borrowed(Value::List(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    if step(self, number(index), Cow::Borrowed(item))? == Flow::Break {
-                        break;
-                    }
-                }
-            }
-            Cow::Owned(Value::List(items)) => {
-                for (index, item) in items.into_iter().enumerate() {
-                    if step(self, number(index), Cow::Owned(item))? == Flow::Break {
-                        break;
-                    }
-                }
-            }
-            Cow::Borrowed(Value::Map(fields)) => {
-                let mut sorted: Vec<_> = fields.iter().collect();
-                sorted.sort_by(|a, b| a.0.cmp(&b.0));
-                for (key, item) in sorted {
-                    let key = Value::String(key.clone());
-                    if step(self, key, Cow::Borrowed(item))? == Flow::Break {
-                        break;
-                    }
-                }
-            }
-            Cow::Owned(Value::Map(mut fields)) => {
-                fields.sort_by(|a, b| a.0.cmp(&b.0));
-                for (key, item) in fields {
-                    if step(self, Value::String(key), Cow::Owned(item))? == Flow::Break {
-                        break;
-                    }
-                }
-            }
-            other => self.range_scalar(&other, branch, &mut step)?,
-        }
-        let flow = if ran { Ok(Flow::On) } else { self.body(&branch.otherwise, dot) };
-        self.variables.truncate(scope);
-        flow
-    }
-
-    fn range_scalar(
-        &mut self,
-        value: &Value,
-        branch: &Branch,
-        step: &mut impl FnMut(&mut Self, Value, Item<'a>) -> Result<Flow, TemplateError>,
-    ) -> Result<(), TemplateError> {
-        match value {
-            Value::Null => {}
-            Value::Int(count) => {
-                let mut index = 0;
-                while index < *count {
-                    let item = Cow::Owned(Value::Int(index));
-                    if step(self, Value::Int(index), item)? == Flow::Break {
-                        break;
-                    }
-                    index += 1;
-                    // An empty body adds nothing to the output, whose length is the other limit.
-                    if index > LONGEST as i128 {
-                        return self.fail(0, &branch.pipeline, "too many rounds of range");
-                    }
-                }
-            }
-            other => {
-                let at = first_place(&branch.pipeline);
-                let shown = format::printed(other);
-                return self.fail(
-                    at,
-                    &branch.pipeline,
-                    format!("range can't iterate over {shown}"),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn bind_range(&mut self, pipeline: &Pipeline, key: Value, item: &Item<'a>) {
-        let values = match pipeline.variables.len() {
-            0 => return,
-            // Go gives the element to the only variable.
-            1 => vec![item.clone()],
-            _ => vec![Cow::Owned(key), item.clone()],
-        };
-        for (name, value) in pipeline.variables.iter().zip(values) {
-            self.bind(name, value, pipeline.declares);
-        }
-    }
-
-    fn bind(&mut self, name: &str, value: Item<'a>, declares: bool) {
+    pub fn bind(&mut self, name: &str, value: Item<'a>, declares: bool) {
         let old = self.variables.iter_mut().rev().find(|(known, _)| known == name);
         match old {
             Some(variable) if !declares => variable.1 = value,
@@ -206,7 +109,11 @@ impl<'a> Machine<'a> {
         Ok(value)
     }
 
-    fn evaluate(&mut self, pipeline: &Pipeline, dot: &Item<'a>) -> Result<Item<'a>, TemplateError> {
+    pub fn evaluate(
+        &mut self,
+        pipeline: &Pipeline,
+        dot: &Item<'a>,
+    ) -> Result<Item<'a>, TemplateError> {
         let mut value: Option<Item<'a>> = None;
         for command in &pipeline.commands {
             value = Some(self.command(command, dot, value.take())?);
@@ -377,15 +284,6 @@ impl<'a> Machine<'a> {
         }
         Ok(value)
     }
-}
-
-fn number(index: usize) -> Value {
-    Value::Int(index as i128)
-}
-
-fn first_place(pipeline: &Pipeline) -> usize {
-    let first = pipeline.commands.first().and_then(|command| command.operands.first());
-    first.map_or(0, |operand| operand.at)
 }
 
 fn last_name(kind: &OperandKind) -> String {

@@ -9,6 +9,7 @@ mod functions;
 mod lex;
 mod parse;
 mod quote;
+mod range;
 mod tree;
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub struct State {
 pub struct Daemon {
     directory: tempfile::TempDir,
     pub state: Arc<State>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -81,7 +81,7 @@ impl Daemon {
                 .add_service(SystemServer::new(served))
                 .serve_with_incoming(UnixListenerStream::new(listener)),
         );
-        Self { directory, state, _runtime: runtime }
+        Self { directory, state, runtime: Some(runtime) }
     }
 
     /// The client, ready to be given more.
@@ -97,6 +97,13 @@ impl Daemon {
     pub fn run(&self, line: &str) -> Ran {
         let output = self.command(line.split_whitespace()).output().unwrap();
         Ran::from(output)
+    }
+
+    /// Ends as by SIGKILL: connections break, nothing is said.
+    pub fn crash(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 
     /// What was asked, and forgets it.

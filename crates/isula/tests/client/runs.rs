@@ -160,6 +160,20 @@ fn a_daemon_that_never_answers_can_be_left() {
 }
 
 #[test]
+fn a_daemon_that_dies_is_told() {
+    for line in [&["run", "busybox", "wait-signal"][..], &["exec", "a", "wait-signal"]] {
+        let mut daemon = Daemon::start();
+        let mut command = daemon.command(line);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _lines = ready(&mut child);
+        daemon.crash();
+        let found = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(found.err, "the connection to the isulad daemon was lost\n");
+        assert_eq!(found.status, 125);
+    }
+}
+
+#[test]
 fn the_id_is_written_to_its_file_and_only_there_is_one() {
     let daemon = Daemon::start();
     for (index, line) in ["create", "run -d", "run"].into_iter().enumerate() {

@@ -1,30 +1,36 @@
-//! Errors on the wire: the kind alone decides the gRPC code, and travels beside it by name.
+//! Errors as a client sees them: the kind alone decides the code.
 
 use isula_core::error::{ErrorKind, chain};
-use isula_engine::Error;
 use tonic::{Code, Status, metadata::MetadataValue};
 
-/// Response metadata that holds the name of the [`ErrorKind`].
+/// The response metadata that carries the kind's name.
 const KIND: &str = "isula-error-kind";
 
-/// What a service method gives back.
-pub type Answer<T> = Result<tonic::Response<T>, Status>;
+/// The message travels in a header, whose length clients bound.
+const MESSAGE: usize = 4 << 10;
 
-/// The status for an error of the engine.
-#[must_use]
-pub fn refuse(error: &Error) -> Status {
-    status(error.kind(), &chain(error))
+/// The status of an error of the engine.
+pub(super) fn of(error: &isula_engine::Error) -> Status {
+    new(error.kind(), chain(error))
 }
 
-/// The status for a request that can't even be understood.
-#[must_use]
-pub fn invalid(message: impl AsRef<str>) -> Status {
-    status(ErrorKind::InvalidInput, message.as_ref())
+/// The status of a request that is wrong in itself.
+pub(super) fn invalid(message: impl Into<String>) -> Status {
+    new(ErrorKind::InvalidInput, message.into())
 }
 
-/// The status for a kind of error and a message.
-#[must_use]
-pub fn status(kind: ErrorKind, message: &str) -> Status {
+/// The status of a request for something that does not exist yet.
+pub(super) fn unsupported(message: impl Into<String>) -> Status {
+    new(ErrorKind::Unsupported, message.into())
+}
+
+fn new(kind: ErrorKind, mut message: String) -> Status {
+    if message.len() > MESSAGE {
+        let end = (0..=MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
+    tracing::debug!(%kind, message, "refused");
     let mut status = Status::new(code(kind), message);
     status.metadata_mut().insert(KIND, MetadataValue::from_static(kind.name()));
     status
@@ -34,10 +40,11 @@ fn code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::NotFound | ErrorKind::ImageNotFound => Code::NotFound,
         ErrorKind::AlreadyExists => Code::AlreadyExists,
-        ErrorKind::InvalidInput | ErrorKind::NotExecutable | ErrorKind::CommandNotFound => {
-            Code::InvalidArgument
-        }
-        ErrorKind::WrongState | ErrorKind::InUse => Code::FailedPrecondition,
+        ErrorKind::InvalidInput => Code::InvalidArgument,
+        ErrorKind::WrongState
+        | ErrorKind::InUse
+        | ErrorKind::NotExecutable
+        | ErrorKind::CommandNotFound => Code::FailedPrecondition,
         ErrorKind::PermissionDenied => Code::PermissionDenied,
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
@@ -51,16 +58,24 @@ fn code(kind: ErrorKind) -> Code {
 
 #[cfg(test)]
 mod tests {
-    use super::status;
+    use super::{KIND, MESSAGE, new};
     use isula_core::error::ErrorKind;
+    use tonic::Code;
 
     #[test]
-    fn every_kind_travels_by_name() {
+    fn every_kind_travels_by_its_name() {
         for (kind, name) in ErrorKind::NAMES {
-            let status = status(kind, "x: y");
-            let sent = status.metadata().get("isula-error-kind").unwrap();
-            assert_eq!(sent.to_str().unwrap(), name);
-            assert_ne!(status.code(), tonic::Code::Ok);
+            let status = new(kind, "x".to_owned());
+            assert_eq!(status.metadata().get(KIND).unwrap(), name);
+            assert_ne!(status.code(), Code::Ok);
+            assert_eq!(status.code() == Code::Internal, kind == ErrorKind::Internal, "{name}");
         }
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let status = new(ErrorKind::Internal, "ü".repeat(MESSAGE));
+        assert!(status.message().len() <= MESSAGE + '…'.len_utf8());
+        assert!(status.message().ends_with("ü…"));
     }
 }

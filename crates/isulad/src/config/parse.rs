@@ -22,7 +22,7 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
 }
 
 /// A number of bytes with a binary unit: `30`, `30KB`, `10m`, `1GiB`.
-pub fn bytes(text: &str) -> Option<u64> {
+pub(super) fn bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
     let unit = unit.trim().to_ascii_lowercase();

@@ -91,6 +91,11 @@ impl Sources<'_> {
             ("exec-root", &file.exec_root),
             ("state", &file.state),
         ], STATE)?;
+        if data_root == state_dir {
+            let path = data_root.display();
+            let message = format!("{path} can't hold both the data and the state of what runs");
+            return Err(self.wrong("state", message));
+        }
         let runtimes = runtimes(&file);
         Ok(Config {
             sockets: self.sockets(&file, &state_dir)?,

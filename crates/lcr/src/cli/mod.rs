@@ -131,7 +131,7 @@ fn dispatch(cli: &Cli, report: &report::Report) -> Outcome {
     }
     let enters = matches!(cli.command, Command::Create(_) | Command::Run(_) | Command::Exec(_));
     if enters {
-        run_from_sealed_memory()?;
+        run_protected()?;
     }
     let store = Store::new(&cli.global.root);
     match &cli.command {
@@ -153,19 +153,19 @@ fn dispatch(cli: &Cli, report: &report::Report) -> Outcome {
 }
 
 /// A process of ours is inside a container for a moment, and the container may get hold of its
-/// executable: it has to be one that nobody can write (CVE-2019-5736).
-fn run_from_sealed_memory() -> Result<(), Failure> {
+/// executable: it has to be one that cannot be written through it (CVE-2019-5736).
+fn run_protected() -> Result<(), Failure> {
     use std::os::fd::AsFd;
     use std::os::unix::ffi::OsStrExt;
-    let fail = |error| Failure::io("copy the runtime to sealed memory", error);
-    if isula_sys::sealed::is_sealed().map_err(fail)? {
+    let fail = |error| Failure::io("protect the runtime's executable", error);
+    if isula_sys::sealed::is_protected().map_err(fail)? {
         return Ok(());
     }
-    let sealed = isula_sys::sealed::seal("/proc/self/exe".as_ref(), "lcr").map_err(fail)?;
+    let protected = isula_sys::sealed::protect("/proc/self/exe".as_ref(), "lcr").map_err(fail)?;
     let arguments = std::env::args_os().map(|argument| argument.as_bytes().to_vec());
     let environment =
         std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let arguments = isula_sys::exec::Strings::new(arguments).map_err(fail)?;
     let environment = isula_sys::exec::Strings::new(environment).map_err(fail)?;
-    Err(fail(isula_sys::exec::fexecve(sealed.as_fd(), &arguments, &environment)))
+    Err(fail(isula_sys::exec::fexecve(protected.as_fd(), &arguments, &environment)))
 }

@@ -149,11 +149,7 @@ impl Around {
         }
         if namespaces.makes(NamespaceKind::Time) {
             around.remember("time_for_children", NamespaceKind::Time)?;
-            let set = set_time(namespaces).or_fail(Step::Namespace, "time");
-            if set.is_err() {
-                around.leave()?;
-                return set.map(|()| Self(Vec::new()));
-            }
+            set_time(namespaces).or_fail(Step::Namespace, "time")?;
         }
         Ok(around)
     }
@@ -172,11 +168,19 @@ impl Around {
     }
 
     /// Goes back to where this process was.
-    pub(crate) fn leave(self) -> Result<(), StartError> {
-        for (own, kind) in &self.0 {
-            namespace::join(own.as_fd(), *kind).or_fail(Step::Namespace, "of the runtime")?;
-        }
-        Ok(())
+    pub(crate) fn leave(mut self) -> Result<(), StartError> {
+        self.restore().or_fail(Step::Namespace, "of the runtime")
+    }
+
+    fn restore(&mut self) -> io::Result<()> {
+        self.0.drain(..).try_for_each(|(own, kind)| namespace::join(own.as_fd(), kind))
+    }
+}
+
+impl Drop for Around {
+    fn drop(&mut self) {
+        // Only after another error, which is the one that is told.
+        let _ = self.restore();
     }
 }
 

@@ -219,24 +219,4 @@ fn overlay_over_bundle(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn a_long_path_is_named_by_descriptor_and_means_the_same_directory() {
-        let mut path = std::env::temp_dir().join(format!("lcr-long-{}", std::process::id()));
-        let top = path.clone();
-        for _ in 0..4 {
-            path.push("x".repeat(100));
-        }
-        fs::create_dir_all(&path).unwrap();
-        let mut open = Vec::new();
-        let short = name(&path, LONGEST_VALUE, &mut open).unwrap();
-        assert!(short.as_bytes().len() < 30);
-        let reopened = rustix::fs::open(&short, OFlags::PATH, Mode::empty()).unwrap();
-        let inode = |file: &OwnedFd| rustix::fs::fstat(file).unwrap().st_ino;
-        assert_eq!(inode(&reopened), inode(open.first().unwrap()));
-        fs::remove_dir_all(top).unwrap();
-    }
-}
+mod tests;

@@ -66,6 +66,7 @@ impl<'a> Setup<'a> {
         let program = program::Program::new(process, home::missing_entry(process, &root))?;
         drop(root);
         self.attach_streams().or_fail(Step::Streams, "")?;
+        leave_keyring().or_fail(Step::Identity, "session keyring")?;
         tuning::set_schedule(process)?;
         tuning::set_limits(process, &warn)?;
         let entered = enter_cwd(process)?;
@@ -125,6 +126,20 @@ impl Ready<'_> {
         }
         last_capabilities.apply()?;
         Err(program.execute())
+    }
+}
+
+/// Keys of the runtime's session are none of the program's.
+fn leave_keyring() -> io::Result<()> {
+    use rustix::io::Errno;
+    match isula_sys::process::new_session_keyring() {
+        // Without keys there is nothing to leave, and where they are forbidden to us they are
+        // forbidden to the program.
+        Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => Ok(()),
+            _ => Err(error),
+        },
+        Ok(()) => Ok(()),
     }
 }
 

@@ -87,13 +87,6 @@ impl Bundle {
         self
     }
 
-    /// Sets several values.
-    pub fn set_all(&mut self, values: Vec<(&str, Value)>) {
-        for (pointer, value) in values {
-            self.set(pointer, value);
-        }
-    }
-
     /// Adds a mount.
     pub fn mount(
         &mut self,

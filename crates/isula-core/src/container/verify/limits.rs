@@ -6,7 +6,7 @@ use super::super::{HostConfig, Invalid, Ulimit};
 use crate::ports::HostFacts;
 
 /// Resources of getrlimit(2), without `RLIMIT_`.
-pub(crate) const NAMES: [&str; 16] = [
+const NAMES: [&str; 16] = [
     "as",
     "core",
     "cpu",
@@ -48,7 +48,7 @@ pub(super) fn verify(
 }
 
 /// Also for the limits in the daemon's configuration.
-fn check(ulimit: &Ulimit) -> Result<(), Invalid> {
+pub(crate) fn check(ulimit: &Ulimit) -> Result<(), Invalid> {
     let Ulimit { name, soft, hard } = ulimit;
     if !NAMES.contains(&name.as_str()) {
         return Err(Invalid::value("ulimit", name, "there is no such resource"));

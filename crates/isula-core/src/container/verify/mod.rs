@@ -9,6 +9,7 @@ mod resources;
 mod sysctls;
 
 pub(crate) use devices::{Rule, rule};
+pub(crate) use limits::check as check_ulimit;
 pub(crate) use network::extra_host;
 
 use super::{

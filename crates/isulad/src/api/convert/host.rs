@@ -1,27 +1,38 @@
-//! How a container is tied to the host, from the wire.
+//! The part of a request that ties a container to the host.
 
 use isula_api::v1;
-use isula_core::container::{
-    CgroupMode, DeviceMapping, HostConfig, LogConfig, LogDriver, Mount, MountKind, NamespaceMode,
-    NetworkMode, Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
+use isula_core::{
+    container::{
+        CgroupMode, DeviceMapping, HostConfig, Joins, LogConfig, Mount, MountKind, NamespaceMode,
+        NetworkMode, Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
+    },
+    id::Name,
 };
 use tonic::Status;
 
-use super::{invalid, text};
+use super::{
+    super::status::{invalid, unsupported},
+    some,
+};
+use crate::config::log_options;
 
-/// The whole of it. `log` is the daemon's default.
-pub fn host_config(host: v1::HostConfig, log: &LogConfig) -> Result<HostConfig, Status> {
-    let log = log_config(&host, log)?;
+/// The configuration that a request asks for; namespaces of others go to `joins`.
+pub(super) fn host_config(
+    host: v1::HostConfig,
+    joins: &mut Joins,
+    default_log: &LogConfig,
+) -> Result<HostConfig, Status> {
+    let log = log(&host, default_log)?;
     Ok(HostConfig {
         runtime: host.runtime,
         auto_remove: host.auto_remove,
         restart: restart(&host.restart)?,
-        network: network(&host.network)?,
-        uts: own_or_host("uts", &host.uts)?,
-        ipc: namespace("ipc", &host.ipc)?,
-        pid: namespace("pid", &host.pid)?,
-        cgroupns: cgroup_mode(&host.cgroupns)?,
-        cgroup_parent: text(host.cgroup_parent),
+        network: network(&host.network, &mut joins.network)?,
+        uts: namespace("uts", &host.uts, None)?,
+        ipc: namespace("ipc", &host.ipc, Some(&mut joins.ipc))?,
+        pid: namespace("pid", &host.pid, Some(&mut joins.pid))?,
+        cgroupns: cgroupns(&host.cgroupns)?,
+        cgroup_parent: some(host.cgroup_parent),
         mounts: host.mounts.into_iter().map(mount).collect::<Result<_, _>>()?,
         tmpfs: host.tmpfs.into_iter().map(tmpfs).collect(),
         readonly_rootfs: host.readonly_rootfs,
@@ -33,7 +44,7 @@ pub fn host_config(host: v1::HostConfig, log: &LogConfig) -> Result<HostConfig, 
         security_opt: host.security_opt,
         group_add: host.group_add,
         sysctls: host.sysctls.into_iter().collect(),
-        resources: resources(host.resources.unwrap_or_default())?,
+        resources: host.resources.map(resources).transpose()?.unwrap_or_default(),
         ulimits: host.ulimits.into_iter().map(ulimit).collect(),
         devices: host.devices.into_iter().map(device).collect(),
         device_cgroup_rules: host.device_cgroup_rules,
@@ -48,50 +59,66 @@ pub fn host_config(host: v1::HostConfig, log: &LogConfig) -> Result<HostConfig, 
     })
 }
 
-fn restart(policy: &str) -> Result<RestartPolicy, Status> {
-    let error = || invalid(format!("invalid restart policy {policy:?}"));
-    Ok(match policy {
-        "" | "no" => RestartPolicy::No,
-        "always" => RestartPolicy::Always,
-        "unless-stopped" => RestartPolicy::UnlessStopped,
-        "on-failure" => RestartPolicy::OnFailure(0),
-        other => {
-            let times = other.strip_prefix("on-failure:").ok_or_else(error)?;
-            RestartPolicy::OnFailure(times.parse().map_err(|_| error())?)
-        }
-    })
+fn log(host: &v1::HostConfig, default: &LogConfig) -> Result<LogConfig, Status> {
+    let driver = (!host.log_driver.is_empty()).then_some(host.log_driver.as_str());
+    log_options(driver, &host.log_options, default).map_err(invalid)
 }
 
-/// A container that is joined is named in `Joins`; until the engine has found it, the network is
-/// none.
-fn network(mode: &str) -> Result<NetworkMode, Status> {
-    match mode {
+fn restart(text: &str) -> Result<RestartPolicy, Status> {
+    let wrong = || invalid(format!("invalid restart policy {text:?}"));
+    match text.split_once(':') {
+        None => match text {
+            "" | "no" => Ok(RestartPolicy::No),
+            "always" => Ok(RestartPolicy::Always),
+            "unless-stopped" => Ok(RestartPolicy::UnlessStopped),
+            "on-failure" => Ok(RestartPolicy::OnFailure(0)),
+            _ => Err(wrong()),
+        },
+        Some(("on-failure", count)) => {
+            count.parse().map(RestartPolicy::OnFailure).map_err(|_| wrong())
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn network(text: &str, join: &mut Option<String>) -> Result<NetworkMode, Status> {
+    match text {
         "" | "none" => Ok(NetworkMode::None),
         "host" => Ok(NetworkMode::Host),
-        other if other.starts_with("container:") => Ok(NetworkMode::None),
-        other => Err(invalid(format!(
-            "network {other:?} is not available: use none, host or container:NAME"
-        ))),
+        other => match other.strip_prefix("container:") {
+            Some(container) if !container.is_empty() => {
+                *join = Some(container.to_owned());
+                Ok(NetworkMode::None)
+            }
+            Some(_) => Err(invalid("network container: names no container")),
+            None => Err(unsupported(format!(
+                "network {other:?} is not available in this version: use none, host or container:NAME"
+            ))),
+        },
     }
 }
 
-fn namespace(kind: &str, mode: &str) -> Result<NamespaceMode, Status> {
-    if mode.starts_with("container:") {
-        return Ok(NamespaceMode::Private);
+/// A namespace of the kind `what`; `join` is where the container goes whose namespace is meant.
+fn namespace(
+    what: &str,
+    text: &str,
+    join: Option<&mut Option<String>>,
+) -> Result<NamespaceMode, Status> {
+    match (text, join) {
+        ("" | "private", _) => Ok(NamespaceMode::Private),
+        // Docker's default; nothing else can join it unless it asks to.
+        ("shareable", Some(_)) if what == "ipc" => Ok(NamespaceMode::Private),
+        ("host", _) => Ok(NamespaceMode::Host),
+        (other, Some(join)) if other.len() > "container:".len() && other.starts_with("container:") => {
+            *join = other.strip_prefix("container:").map(str::to_owned);
+            Ok(NamespaceMode::Private)
+        }
+        (other, _) => Err(invalid(format!("invalid {what} mode {other:?}"))),
     }
-    own_or_host(kind, mode)
 }
 
-fn own_or_host(kind: &str, mode: &str) -> Result<NamespaceMode, Status> {
-    match mode {
-        "" | "private" => Ok(NamespaceMode::Private),
-        "host" => Ok(NamespaceMode::Host),
-        other => Err(invalid(format!("invalid {kind} mode {other:?}"))),
-    }
-}
-
-fn cgroup_mode(mode: &str) -> Result<Option<CgroupMode>, Status> {
-    match mode {
+fn cgroupns(text: &str) -> Result<Option<CgroupMode>, Status> {
+    match text {
         "" => Ok(None),
         "private" => Ok(Some(CgroupMode::Private)),
         "host" => Ok(Some(CgroupMode::Host)),
@@ -102,13 +129,17 @@ fn cgroup_mode(mode: &str) -> Result<Option<CgroupMode>, Status> {
 fn mount(mount: v1::Mount) -> Result<Mount, Status> {
     let kind = match mount.kind() {
         v1::mount::Kind::Bind => {
-            MountKind::Bind { source: mount.source.clone(), create: mount.create_source }
+            MountKind::Bind { source: mount.source, create: mount.create_source }
         }
-        v1::mount::Kind::Volume => {
-            MountKind::Volume { anonymous: mount.source.is_empty(), name: mount.source.clone() }
+        v1::mount::Kind::Volume if mount.source.is_empty() => {
+            MountKind::Volume { name: String::new(), anonymous: true }
         }
+        v1::mount::Kind::Volume => match Name::try_from(mount.source) {
+            Ok(name) => MountKind::Volume { name: name.into(), anonymous: false },
+            Err(error) => return Err(invalid(format!("volume: {error}"))),
+        },
         v1::mount::Kind::Unspecified => {
-            return Err(invalid(format!("mount on {:?} has no kind", mount.target)));
+            return Err(invalid(format!("the mount at {:?} has no kind", mount.target)));
         }
     };
     let propagation = match mount.propagation.as_str() {
@@ -134,21 +165,9 @@ fn tmpfs(tmpfs: v1::Tmpfs) -> Tmpfs {
     Tmpfs { target: tmpfs.target, options: tmpfs.options }
 }
 
-fn ulimit(ulimit: v1::Ulimit) -> Ulimit {
-    Ulimit { name: ulimit.name, soft: ulimit.soft, hard: ulimit.hard }
-}
-
-fn device(device: v1::Device) -> DeviceMapping {
-    DeviceMapping {
-        host: device.host,
-        container: device.container,
-        permissions: device.permissions,
-    }
-}
-
 fn resources(resources: v1::Resources) -> Result<Resources, Status> {
     let weight = resources.blkio_weight.map(|weight| {
-        u16::try_from(weight).map_err(|_| invalid(format!("invalid blkio weight {weight}")))
+        u16::try_from(weight).map_err(|_| invalid(format!("invalid block io weight: {weight}")))
     });
     Ok(Resources {
         memory: resources.memory,
@@ -159,8 +178,8 @@ fn resources(resources: v1::Resources) -> Result<Resources, Status> {
         cpu_shares: resources.cpu_shares,
         cpu_period: resources.cpu_period,
         cpu_quota: resources.cpu_quota,
-        cpuset_cpus: text(resources.cpuset_cpus),
-        cpuset_mems: text(resources.cpuset_mems),
+        cpuset_cpus: some(resources.cpuset_cpus),
+        cpuset_mems: some(resources.cpuset_mems),
         pids_limit: resources.pids_limit,
         blkio_weight: weight.transpose()?,
         oom_kill_disable: resources.oom_kill_disable,
@@ -169,74 +188,25 @@ fn resources(resources: v1::Resources) -> Result<Resources, Status> {
     })
 }
 
+fn ulimit(limit: v1::Ulimit) -> Ulimit {
+    Ulimit { name: limit.name, soft: limit.soft, hard: limit.hard }
+}
+
+fn device(device: v1::Device) -> DeviceMapping {
+    DeviceMapping {
+        host: device.host,
+        container: device.container,
+        permissions: device.permissions,
+    }
+}
+
 fn hooks(json: &[u8]) -> Result<Option<serde_json::Value>, Status> {
     if json.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(json).map(Some).map_err(|error| invalid(format!("hooks: {error}")))
-}
-
-fn log_config(host: &v1::HostConfig, default: &LogConfig) -> Result<LogConfig, Status> {
-    let mut log = default.clone();
-    log.driver = match host.log_driver.as_str() {
-        "" => log.driver,
-        "json-file" => LogDriver::JsonFile,
-        "none" => LogDriver::None,
-        other => {
-            return Err(invalid(format!(
-                "log driver {other:?} is not available: use json-file or none"
-            )));
-        }
-    };
-    for (name, value) in &host.log_options {
-        let error = || invalid(format!("invalid value {value:?} of log option {name:?}"));
-        match name.as_str() {
-            "max-size" => log.max_size = bytes(value).ok_or_else(error)?,
-            "max-file" => {
-                log.max_files = value.parse().ok().filter(|&files| files > 0).ok_or_else(error)?;
-            }
-            other => return Err(invalid(format!("unknown log option {other:?}"))),
-        }
-    }
-    Ok(log)
-}
-
-/// Docker's sizes: a number and `b`, `k`, `m`, `g` in either case, or nothing; -1 is no limit.
-pub fn bytes(text: &str) -> Option<u64> {
-    if text == "-1" {
-        return Some(0);
-    }
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = text.get(digits.len()..)?.to_ascii_lowercase();
-    let shift = match unit.as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
-
-    #[test]
-    fn sizes_are_read_as_docker_reads_them() {
-        for (text, size) in [
-            ("0", Some(0)),
-            ("10", Some(10)),
-            ("10k", Some(10 << 10)),
-            ("10M", Some(10 << 20)),
-            ("1GiB", Some(1 << 30)),
-            ("-1", Some(0)),
-            ("", None),
-            ("m", None),
-            ("1x", None),
-            ("99999999999g", None),
-        ] {
-            assert_eq!(bytes(text), size, "{text}");
-        }
+    match serde_json::from_slice(json) {
+        Ok(hooks @ serde_json::Value::Object(_)) => Ok(Some(hooks)),
+        Ok(_) => Err(invalid("the hooks must be a JSON object")),
+        Err(error) => Err(invalid(format!("the hooks are no JSON: {error}"))),
     }
 }

@@ -4,13 +4,18 @@
 //! process: it is encoded with postcard, a few KiB beside the seccomp program. Nothing in it needs
 //! JSON, a look at the mount table, or the compilation of a filter.
 
+mod mount;
+mod process;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPlan;
 use crate::error::Error;
-use crate::seccomp::Filter;
+
+pub use mount::{Attributes, IdMap, Mount, MountKind, Propagation, PropagationKind};
+pub use process::{Capabilities, ProcessPlan, Rlimit, Scheduler};
 
 /// Raised by one whenever the encoding changes: a plan of another version is refused.
 pub const VERSION: u8 = 1;
@@ -116,28 +121,6 @@ pub enum Rootfs {
     },
 }
 
-/// Propagation of a mount, `mount_namespaces(7)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Propagation {
-    /// Which of the four types.
-    pub kind: PropagationKind,
-    /// Whether the mounts below it get it too.
-    pub recursive: bool,
-}
-
-/// The four types of propagation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PropagationKind {
-    /// Events pass both ways.
-    Shared,
-    /// Events come from the peer group only.
-    Slave,
-    /// No events.
-    Private,
-    /// No events, and it cannot be bind mounted.
-    Unbindable,
-}
-
 /// One kind of namespace, with its `CLONE_NEW*` bit as its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
@@ -240,76 +223,6 @@ pub struct TimeOffset {
     pub nanoseconds: u32,
 }
 
-/// One mount of the container.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mount {
-    /// Where, absolute, seen from the container's root.
-    pub destination: String,
-    /// What.
-    pub kind: MountKind,
-    /// Flags of the mount point.
-    pub attributes: Attributes,
-    /// Propagation, set after the attributes in this order; private when empty.
-    pub propagation: Vec<Propagation>,
-}
-
-/// What is mounted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum MountKind {
-    /// A file or directory of the host.
-    Bind {
-        /// Absolute path on the host.
-        source: PathBuf,
-        /// Whether mounts below it come along.
-        recursive: bool,
-        /// Ownership seen through the mount.
-        idmap: Option<IdMap>,
-    },
-    /// A file system of its own.
-    Filesystem {
-        /// Type, as in `/proc/filesystems`.
-        kind: String,
-        /// The source that is shown, or a block device.
-        source: String,
-        /// Parameters of the file system: flags have no value.
-        options: Vec<(String, Option<String>)>,
-        /// Copy what the mount point holds into the (tmpfs) file system first.
-        copy_up: bool,
-    },
-    /// The control groups of version 1, as the container may see them: its own group of each
-    /// hierarchy, in a tmpfs.
-    CgroupV1 {
-        /// Name in the tmpfs, and the container's group on the host.
-        groups: Vec<(String, PathBuf)>,
-        /// Links in the tmpfs: name and text.
-        links: Vec<(String, String)>,
-    },
-}
-
-/// An idmapped mount, `mount_setattr(2)` `MOUNT_ATTR_IDMAP`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct IdMap {
-    /// User ids; empty means those of the container's user namespace.
-    pub uid_mappings: Vec<IdMapping>,
-    /// Group ids; empty means those of the container's user namespace.
-    pub gid_mappings: Vec<IdMapping>,
-    /// Whether mounts below it are mapped too.
-    pub recursive: bool,
-}
-
-/// `MOUNT_ATTR_*` bits of `mount_setattr(2)` to set and to clear.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attributes {
-    /// Set on the mount itself.
-    pub set: u32,
-    /// Cleared on the mount itself.
-    pub clear: u32,
-    /// Set on the mount and all below it (`rro` and its like).
-    pub set_recursive: u32,
-    /// Cleared on the mount and all below it.
-    pub clear_recursive: u32,
-}
-
 /// A device node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -361,114 +274,65 @@ pub struct Hook {
     pub timeout: Option<u32>,
 }
 
-/// All about one process of a container: its init, or one that [`crate::exec`] adds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ProcessPlan {
-    /// Program and arguments; never empty.
-    pub args: Vec<String>,
-    /// The whole environment.
-    pub env: Vec<String>,
-    /// Working directory, absolute.
-    pub cwd: String,
-    /// Whether it has a terminal.
-    pub terminal: bool,
-    /// Size of the terminal, rows and columns.
-    pub console_size: Option<(u16, u16)>,
-    /// User.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-    /// File mode creation mask.
-    pub umask: Option<u32>,
-    /// Capability sets.
-    pub capabilities: Capabilities,
-    /// Resource limits.
-    pub rlimits: Vec<Rlimit>,
-    /// `PR_SET_NO_NEW_PRIVS`.
-    pub no_new_privileges: bool,
-    /// Seccomp filter.
-    pub seccomp: Option<Filter>,
-    /// Written to `/proc/self/oom_score_adj`.
-    pub oom_score_adj: Option<i32>,
-    /// AppArmor profile.
-    pub apparmor: Option<String>,
-    /// SELinux context of the process.
-    pub selinux: Option<String>,
-    /// Argument of `ioprio_set(2)`.
-    pub io_priority: Option<u16>,
-    /// Arguments of `sched_setattr(2)`.
-    pub scheduler: Option<Scheduler>,
-    /// Processors while the process is set up (`execCPUAffinity.initial`), as ranges.
-    pub cpus_initial: Vec<(u32, u32)>,
-    /// Processors of the program (`execCPUAffinity.final`), as ranges.
-    pub cpus_final: Vec<(u32, u32)>,
-    /// The control group to join; only for exec, an init has its plan's.
-    pub cgroup: Option<CgroupPlan>,
-    /// What was asked and could not be given in full; to be shown to the user.
-    pub warnings: Vec<String>,
-}
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
 
-impl ProcessPlan {
-    /// The plan as bytes.
-    ///
-    /// # Errors
-    /// As [`Plan::encode`].
-    pub fn encode(&self) -> Result<Vec<u8>, Error> {
-        encode(self)
+    /// A plan with nothing in it but a control group that is never made.
+    pub(crate) fn plan() -> Plan {
+        let hierarchies = crate::cgroup::Hierarchies::detect().unwrap();
+        let cgroup = CgroupPlan::new(
+            &hierarchies,
+            std::path::Path::new("/lcr-test-plan"),
+            &oci_spec::runtime::LinuxResources::default(),
+        );
+        Plan {
+            id: "test".into(),
+            bundle: "/".into(),
+            rootfs: Rootfs::Directory("/nonexistent".into()),
+            rootfs_readonly: false,
+            rootfs_propagation: None,
+            namespaces: Namespaces::default(),
+            mounts: Vec::new(),
+            populate_dev: true,
+            devices: Vec::new(),
+            masked_paths: Vec::new(),
+            readonly_paths: Vec::new(),
+            sysctls: Vec::new(),
+            hostname: None,
+            domainname: None,
+            mount_label: None,
+            personality: None,
+            hooks: Hooks::default(),
+            cgroup: cgroup.unwrap(),
+            process: ProcessPlan::default(),
+            no_pivot: false,
+            hold: None,
+            preserve_fds: 0,
+            warnings: Vec::new(),
+        }
     }
 
-    /// Reads what [`ProcessPlan::encode`] wrote.
-    ///
-    /// # Errors
-    /// As [`Plan::decode`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        decode(bytes)
+    #[test]
+    fn a_plan_that_is_decoded_is_the_one_that_was_encoded() {
+        let plan = plan();
+        let bytes = plan.encode().unwrap();
+        assert_eq!(Plan::decode(&bytes).unwrap(), plan);
+        assert!(bytes.len() < 4096, "{}", bytes.len());
+        let process = ProcessPlan { args: vec!["x".into()], ..ProcessPlan::default() };
+        assert_eq!(ProcessPlan::decode(&process.encode().unwrap()).unwrap(), process);
     }
-}
 
-/// Capability sets, bit n for capability n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Capabilities {
-    /// Upper bound of what an exec can give.
-    pub bounding: u64,
-    /// In force.
-    pub effective: u64,
-    /// May be in force.
-    pub permitted: u64,
-    /// Kept through an exec of a file with capabilities of its own.
-    pub inheritable: u64,
-    /// Kept through every exec.
-    pub ambient: u64,
-}
-
-/// One resource limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rlimit {
-    /// `RLIMIT_*` number.
-    pub resource: u32,
-    /// Soft limit.
-    pub soft: u64,
-    /// Hard limit.
-    pub hard: u64,
-}
-
-/// `struct sched_attr`, but for its size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scheduler {
-    /// `SCHED_*`.
-    pub policy: u32,
-    /// `SCHED_FLAG_*`.
-    pub flags: u64,
-    /// Nice value, of the policies that have one.
-    pub nice: i32,
-    /// Static priority, of the real-time policies.
-    pub priority: u32,
-    /// Nanoseconds, `SCHED_DEADLINE`.
-    pub runtime: u64,
-    /// Nanoseconds, `SCHED_DEADLINE`.
-    pub deadline: u64,
-    /// Nanoseconds, `SCHED_DEADLINE`.
-    pub period: u64,
+    #[test]
+    fn bytes_that_are_no_plan_are_an_error() {
+        let bytes = plan().encode().unwrap();
+        for end in 0..bytes.len() {
+            assert!(Plan::decode(&bytes[..end]).is_err());
+        }
+        let mut other = bytes;
+        other[0] = VERSION + 1;
+        assert!(matches!(Plan::decode(&other), Err(Error::PlanVersion(_))));
+        // Lengths that promise more than there is do not allocate it.
+        assert!(Plan::decode(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
+    }
 }

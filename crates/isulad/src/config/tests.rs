@@ -1,0 +1,256 @@
+//! Every key, every flag, and what they refuse.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use clap::Parser;
+use isula_core::container::{LogConfig, LogDriver, Ulimit};
+use tracing::level_filters::LevelFilter;
+
+use super::{
+    Config, Group, Sink,
+    file::parse,
+    keys::{Fate, HONOURED, OTHERS},
+    resolve::Sources,
+};
+use crate::flags::Flags;
+
+fn load(json: &str, flags: &[&str]) -> Result<Config, String> {
+    let path = Path::new("daemon.json");
+    let flags = Flags::parse_from(std::iter::once("isulad").chain(flags.iter().copied()));
+    let file = parse(path, json.as_bytes()).map_err(|error| error.to_string())?;
+    Sources { path, flags: &flags }
+        .resolve(file)
+        .map_err(|error| isula_core::error::chain(&error))
+}
+
+fn good(json: &str, flags: &[&str]) -> Config {
+    match load(json, flags) {
+        Ok(config) => config,
+        Err(error) => panic!("{json} {flags:?}: {error}"),
+    }
+}
+
+#[test]
+fn nothing_at_all_gives_the_defaults() {
+    let config = good("{}", &[]);
+    assert_eq!(config.data_root, Path::new("/var/lib/isulad"));
+    assert_eq!(config.state_dir, Path::new("/run/isulad"));
+    assert_eq!(config.sockets, [Path::new("/run/isulad/isulad.sock")]);
+    assert_eq!(config.pidfile.as_deref(), Some(Path::new("/run/isulad.pid")));
+    assert_eq!(config.group, Group { name: "isula".to_owned(), required: false });
+    assert_eq!(config.log.level, LevelFilter::INFO);
+    assert_eq!(config.log.sink, Sink::Stderr);
+    assert_eq!(config.default_runtime, "lcr");
+    assert_eq!(config.container_log, LogConfig::default());
+    assert_eq!(config.cgroup_parent, "/isulad");
+    assert_eq!(config.start_timeout, Duration::from_secs(120));
+    assert_eq!(config.concurrent_downloads, 3);
+    assert!(config.ulimits.is_empty() && config.mirrors.is_empty() && config.hooks.is_none());
+    assert!(!config.secure_umask && config.warnings.is_empty());
+    assert!(config.runtimes.contains_key("runc"));
+}
+
+#[test]
+fn every_honoured_key_changes_what_it_should() {
+    let hooks = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(hooks.path(), r#"{"prestart": []}"#).unwrap();
+    let json = format!(
+        r#"{{
+            "group": "wheel", "default-runtime": "kata", "graph": "/data", "state": "/state",
+            "hosts": ["unix:///a.sock", "unix:///b.sock"], "pidfile": "/x.pid",
+            "log-level": "WARN", "debug": false, "log-driver": "file",
+            "log-opts": {{"log-path": "/logs", "log-file-mode": "0640", "max-file": "2", "max-size": "30KB"}},
+            "container-log": {{"driver": "json-file", "opts": {{"max-size": "1m", "max-file": "5"}}}},
+            "hook-spec": "{}", "start-timeout": "1m30s", "storage-driver": "overlay2",
+            "storage-opts": ["overlay2.override_kernel_check=true"],
+            "registry-mirrors": ["m1"], "insecure-registries": ["i1"],
+            "max-concurrent-downloads": 7, "native.umask": "secure",
+            "runtimes": {{"kata": {{"path": "/bin/kata", "runtime-args": ["--x"]}}}},
+            "cgroup-parent": "pods/here",
+            "default-ulimits": {{"nofile": {{"Name": "nofile", "Soft": 64, "Hard": -1}}}}
+        }}"#,
+        hooks.path().display()
+    );
+    // The alternative names of two keys are missing, for they exclude each other.
+    for key in HONOURED.iter().filter(|key| !["data-root", "exec-root"].contains(key)) {
+        assert!(json.contains(&format!("\"{key}\"")), "{key} is not tested");
+    }
+    let config = good(&json, &[]);
+    assert_eq!(config.group, Group { name: "wheel".to_owned(), required: true });
+    assert_eq!(config.default_runtime, "kata");
+    assert_eq!(config.data_root, Path::new("/data"));
+    assert_eq!(config.state_dir, Path::new("/state"));
+    assert_eq!(config.sockets, [Path::new("/a.sock"), Path::new("/b.sock")]);
+    assert_eq!(config.pidfile.as_deref(), Some(Path::new("/x.pid")));
+    assert_eq!(config.log.level, LevelFilter::WARN);
+    let path = "/logs/isulad.log".into();
+    let sink = Sink::File { path, mode: 0o640, max_size: 30 << 10, max_files: 2 };
+    assert_eq!(config.log.sink, sink);
+    let log = LogConfig { driver: LogDriver::JsonFile, max_size: 1 << 20, max_files: 5 };
+    assert_eq!(config.container_log, log);
+    assert_eq!(config.hooks, Some(serde_json::json!({"prestart": []})));
+    assert_eq!(config.start_timeout, Duration::from_secs(90));
+    assert_eq!(config.mirrors, ["m1"]);
+    assert_eq!(config.insecure_registries, ["i1"]);
+    assert_eq!(config.concurrent_downloads, 7);
+    assert!(config.secure_umask);
+    let kata = ("/bin/kata".to_owned(), vec!["--x".to_owned()]);
+    assert_eq!(config.runtimes.get("kata"), Some(&kata));
+    assert_eq!(config.cgroup_parent, "/pods/here");
+    let limit = Ulimit { name: "nofile".to_owned(), soft: 64, hard: u64::MAX };
+    assert_eq!(config.ulimits, [limit]);
+    assert_eq!(config.warnings.len(), 1);
+    let other = good(r#"{"data-root": "/d", "exec-root": "/s"}"#, &[]);
+    assert_eq!((other.data_root, other.state_dir), ("/d".into(), "/s".into()));
+}
+
+#[test]
+fn flags_override_the_file() {
+    let json = r#"{
+        "group": "a", "default-runtime": "runc", "graph": "/a", "state": "/a2",
+        "hosts": ["unix:///a"], "pidfile": "/a", "log-level": "INFO", "log-driver": "file",
+        "registry-mirrors": ["a"], "insecure-registries": ["a"], "cgroup-parent": "/a"
+    }"#;
+    let config = good(json, &[
+        "-G", "", "--default-runtime", "lcr", "--data-root", "/b", "--exec-root", "/b2", "-H",
+        "unix:///b1", "-H", "unix:///b2", "-p", "/b", "-l", "trace", "--log-driver", "stdout",
+        "--registry-mirror", "b1", "--registry-mirror", "b2", "--insecure-registry", "b",
+        "--cgroup-parent", "/b", "--shim", "/b/shim",
+    ]);
+    assert_eq!(config.group.name, "");
+    assert_eq!(config.default_runtime, "lcr");
+    assert_eq!((config.data_root, config.state_dir), ("/b".into(), "/b2".into()));
+    assert_eq!(config.sockets, [Path::new("/b1"), Path::new("/b2")]);
+    assert_eq!(config.pidfile.as_deref(), Some(Path::new("/b")));
+    assert_eq!((config.log.level, config.log.sink), (LevelFilter::TRACE, Sink::Stderr));
+    assert_eq!(config.mirrors, ["b1", "b2"]);
+    assert_eq!(config.insecure_registries, ["b"]);
+    assert_eq!(config.cgroup_parent, "/b");
+    assert_eq!(config.shim, Path::new("/b/shim"));
+    assert_eq!(good(json, &["-D"]).log.level, LevelFilter::DEBUG);
+}
+
+#[test]
+fn a_state_directory_of_its_own_has_no_pid_file_on_the_host() {
+    let config = good("{}", &["--state", "/tmp/x"]);
+    assert_eq!((config.pidfile, config.sockets), (None, vec!["/tmp/x/isulad.sock".into()]));
+}
+
+#[test]
+fn each_key_of_former_versions_is_passed_over_or_refused() {
+    for (key, fate) in OTHERS {
+        let wanted = load(&format!("{{\"{key}\": \"yes\"}}"), &[]);
+        let unwanted = good(&format!("{{\"{key}\": false}}"), &[]);
+        match fate {
+            Fate::PassedOver => {
+                let warning = format!("daemon.json: {key}: the key changes nothing");
+                assert_eq!(wanted.unwrap().warnings, [warning]);
+            }
+            Fate::NotYet => {
+                assert_eq!(wanted.unwrap_err(), format!("daemon.json: {key}: not supported yet"));
+                assert!(unwanted.warnings.is_empty(), "{key}");
+            }
+        }
+    }
+    let shipped = r#"{"tls": false, "tls-config": {"CAFile": "", "CertFile": ""}, "sup-groups": []}"#;
+    assert!(good(shipped, &[]).warnings.is_empty());
+}
+
+#[test]
+fn no_key_is_listed_twice() {
+    let mut seen = BTreeMap::new();
+    for key in HONOURED.iter().chain(OTHERS.iter().map(|(key, _)| key)) {
+        assert_eq!(seen.insert(*key, ()), None, "{key}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_key_and_line() {
+    for (json, wanted) in [
+        ("{\n \"graf\": 1\n}", "daemon.json:2: unknown key \"graf\""),
+        (
+            "{\n \"group\": \"a\",\n\n \"hosts\": \"unix:///x\"\n}",
+            "daemon.json:4: hosts: invalid type: string \"unix:///x\", expected a sequence",
+        ),
+        ("{\n \"group\": 7\n}", "daemon.json:2: group: invalid type: integer `7`, expected a string"),
+        ("{\"debug\": \"true\"}", "daemon.json:1: debug: invalid type: string \"true\", expected a boolean"),
+        ("{\"max-concurrent-downloads\": -1}", "daemon.json:1: max-concurrent-downloads: invalid value: integer `-1`, expected u32"),
+        ("{\"runtimes\": {\"x\": {}}}", "daemon.json:1: runtimes: missing field `path`"),
+        ("{\"runtimes\": {\"x\": {\"path\": \"y\", \"z\": 1}}}", "daemon.json:1: runtimes: unknown field `z`"),
+        ("{\"container-log\": {\"drver\": \"y\"}}", "daemon.json:1: container-log: unknown field `drver`"),
+        ("{\n\"debug\": true,\n\"debug\": true\n}", "daemon.json:3: debug: the key is there twice"),
+        ("{\"tls\": false, \"tls\": false}", "daemon.json:1: tls: the key is there twice"),
+        ("[]", "daemon.json:1: invalid type"),
+        ("", "daemon.json:1: EOF"),
+        ("{\"debug\": true} x", "daemon.json:1: trailing characters"),
+        ("{\"debug\": tru", "daemon.json:1: debug: "),
+    ] {
+        let error = load(json, &[]).unwrap_err();
+        assert!(error.starts_with(wanted), "{json:?}: {error}");
+        assert!(!error.contains('\n') && !error.contains("column"), "{error}");
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused_by_name() {
+    for (json, flags, wanted) in [
+        ("{\"log-level\": \"loud\"}", &[][..], "daemon.json: log-level: invalid log level \"loud\""),
+        ("{}", &["-l", "loud"], "--log-level: invalid log level"),
+        ("{}", &["-H", "tcp://0.0.0.0:2375"], "--host: cannot listen on \"tcp://0.0.0.0:2375\": tcp needs mutual TLS"),
+        ("{\"hosts\": [\"unix://x\"]}", &[], "daemon.json: hosts: cannot listen on \"unix://x\": the path must be absolute"),
+        ("{}", &["-H", "fd://"], "--host: cannot listen on \"fd://\": it must be unix://PATH"),
+        ("{\"graph\": \"x\"}", &[], "daemon.json: graph: x is not an absolute path"),
+        ("{\"graph\": \"/x\", \"data-root\": \"/x\"}", &[], "daemon.json: graph: data-root says the same"),
+        ("{\"state\": \"/x\", \"exec-root\": \"/x\"}", &[], "daemon.json: state: exec-root says the same"),
+        ("{\"graph\": \"/x\"}", &["--state", "/x"], "daemon.json: state: /x can't hold both"),
+        ("{}", &["--pidfile", "x"], "--pidfile: x is not an absolute path"),
+        ("{\"log-driver\": \"syslog\"}", &[], "daemon.json: log-driver: invalid log driver"),
+        ("{\"log-opts\": {\"speed\": \"1\"}}", &[], "daemon.json: log-opts: unknown option \"speed\""),
+        ("{\"log-driver\": \"file\", \"log-opts\": {\"max-file\": \"0\"}}", &[], "daemon.json: log-opts: invalid value \"0\" for max-file"),
+        ("{\"log-driver\": \"file\", \"log-opts\": {\"log-file-mode\": \"9\"}}", &[], "daemon.json: log-opts: invalid value \"9\" for log-file-mode"),
+        ("{\"container-log\": {\"driver\": \"syslog\"}}", &[], "daemon.json: container-log: log driver \"syslog\" is not supported"),
+        ("{\"container-log\": {\"opts\": {\"max-size\": \"x\"}}}", &[], "daemon.json: container-log: invalid value \"x\" for log option max-size"),
+        ("{\"default-runtime\": \"nope\"}", &[], "daemon.json: default-runtime: unknown runtime \"nope\""),
+        ("{\"native.umask\": \"0777\"}", &[], "daemon.json: native.umask: invalid value"),
+        ("{\"start-timeout\": \"soon\"}", &[], "daemon.json: start-timeout: invalid duration \"soon\""),
+        ("{\"start-timeout\": \"0s\"}", &[], "daemon.json: start-timeout: invalid duration"),
+        ("{\"cgroup-parent\": \"/a/../b\"}", &[], "daemon.json: cgroup-parent: invalid cgroup"),
+        ("{\"max-concurrent-downloads\": 0}", &[], "daemon.json: max-concurrent-downloads: must be above 0"),
+        ("{\"storage-driver\": \"devicemapper\"}", &[], "daemon.json: storage-driver: storage driver \"devicemapper\" is not supported"),
+        ("{\"storage-opts\": [\"overlay2.size=1G\"]}", &[], "daemon.json: storage-opts: overlay2.size is not supported yet"),
+        ("{\"storage-opts\": [\"dm.fs=xfs\"]}", &[], "daemon.json: storage-opts: unknown option"),
+        ("{\"default-ulimits\": {\"core\": {\"Name\": \"nofile\", \"Soft\": 0, \"Hard\": 0}}}", &[], "daemon.json: default-ulimits: core: its Name is"),
+        ("{\"default-ulimits\": {\"core\": {\"Soft\": -2, \"Hard\": 0}}}", &[], "daemon.json: default-ulimits: core: -2 is no limit"),
+        ("{\"default-ulimits\": {\"core\": {\"Soft\": 2, \"Hard\": 1}}}", &[], "daemon.json: default-ulimits: core: the soft limit"),
+        ("{\"hook-spec\": \"/no/such/file\"}", &[], "cannot read /no/such/file: No such file"),
+    ] {
+        let error = load(json, flags).unwrap_err();
+        assert!(error.starts_with(wanted), "{json}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_only_when_it_was_named() {
+    let flags = Flags { config: Some("/no/such/daemon.json".into()), ..Flags::default() };
+    let error = Config::load(&flags).unwrap_err();
+    assert!(isula_core::error::chain(&error).starts_with("cannot read /no/such/daemon.json: "));
+}
+
+#[test]
+fn quantities_are_read_as_go_writes_them() {
+    for (text, bytes) in [
+        ("0", Some(0)), ("30KB", Some(30 << 10)), ("10m", Some(10 << 20)), ("1GiB", Some(1 << 30)),
+        ("2 mb", Some(2 << 20)), ("", None), ("m", None), ("-1", None), ("1x", None),
+        ("99999999999999t", None),
+    ] {
+        assert_eq!(super::parse::bytes(text), bytes, "{text}");
+    }
+    for (text, duration) in [
+        ("2m", Some(120_000)), ("1h1m1s", Some(3_661_000)), ("500ms", Some(500)), ("0s", Some(0)),
+        ("", None), ("5", None), ("m", None), ("5x", None), ("1d", None),
+        ("99999999999999999999s", None), ("18446744073709551615h", None),
+    ] {
+        let wanted = duration.map(Duration::from_millis);
+        assert_eq!(super::parse::duration(text), wanted, "{text}");
+    }
+}
