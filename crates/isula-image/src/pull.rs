@@ -22,12 +22,14 @@ use isula_core::{
     image::{Image, Reference},
     ports::{Progress, ProgressSink, PullOptions},
 };
+use tokio::task::spawn_blocking;
 
 use crate::{
     config,
     error::corrupt,
     layer::Origin,
     store::{NewImage, Store},
+    stream,
 };
 
 /// Fetches an image, verifies every byte, and gives it the reference's name (and the one with the
@@ -44,7 +46,9 @@ pub(crate) async fn pull(
     progress: ProgressSink,
 ) -> Result<Arc<Image>, PortError> {
     let wanted = resolve::Wanted::new(options.platform.as_deref())?;
-    let session = store.client().session(reference, options.credentials)?;
+    let (client, wished) = (store.client().clone(), reference.clone());
+    let session = spawn_blocking(move || client.session(&wished, options.credentials)).await;
+    let session = stream::join(session)?;
     let found = resolve::resolve(&session, reference, &wanted).await?;
 
     let raw = session.small_blob(&found.manifest.config.digest, found.manifest.config.size).await?;

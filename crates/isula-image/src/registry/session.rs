@@ -37,6 +37,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
 const ATTEMPTS_BEFORE_NEXT: u32 = 1;
 
 /// The registry client: settings that were read and found valid.
+#[derive(Clone)]
 pub struct Client {
     settings: Arc<Settings>,
     mirrors: Vec<Mirror>,
@@ -68,7 +69,8 @@ impl Client {
         &self.settings
     }
 
-    /// Begins a pull. Connections and tokens live as long as the session.
+    /// Begins a pull. Connections and tokens live as long as the session. Blocks on the file of
+    /// stored credentials, if there is one.
     ///
     /// # Errors
     /// Stored credentials can't be read.

@@ -177,21 +177,26 @@ impl Unpacker {
     /// Makes the directories that an archive takes for granted.
     fn make_all(&mut self, path: &[u8]) -> io::Result<OwnedFd> {
         let mut dir = self.root.open_dir(b"", Links::InRoot)?;
+        // In a directory that was made here there is nothing to find.
+        let mut is_new = false;
         for end in path::ends(path) {
             let prefix = path.get(..end).unwrap_or_default();
-            dir = match self.root.open_dir(prefix, Links::InRoot) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let (_, name) = path::split(prefix);
-                    let before = beneath::stat_fd(&dir)?;
-                    beneath::make_dir(&dir, name)?;
-                    let made = beneath::open_dir_at(&dir, name)?;
-                    beneath::set_mode(&made, 0o755)?;
-                    beneath::restore_times(&dir, &before)?;
-                    self.writeback.push_dir(dir)?;
-                    made
+            if !is_new {
+                match self.root.open_dir(prefix, Links::InRoot) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => is_new = true,
+                    result => {
+                        dir = result?;
+                        continue;
+                    }
                 }
-                result => result?,
-            };
+            }
+            let (_, name) = path::split(prefix);
+            let before = beneath::stat_fd(&dir)?;
+            beneath::make_dir(&dir, name)?;
+            let made = beneath::open_dir_at(&dir, name)?;
+            beneath::set_mode(&made, 0o755)?;
+            beneath::restore_times(&dir, &before)?;
+            self.writeback.push_dir(std::mem::replace(&mut dir, made))?;
         }
         Ok(dir)
     }

@@ -66,3 +66,30 @@ impl Writeback {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use isula_sys::beneath::writeback::Guarantee;
+
+    use super::{UNDER_WAY, Writeback};
+
+    #[test]
+    fn few_files_are_open_at_once_whatever_the_file_system_guarantees() {
+        let dir = tempfile::tempdir().unwrap();
+        for guarantee in [Guarantee::OneCommit, Guarantee::EachFile] {
+            let mut writeback = Writeback { guarantee, ..Writeback::new(dir.path()) };
+            for number in 0..3 * UNDER_WAY {
+                let mut file = fs::File::create(dir.path().join(number.to_string())).unwrap();
+                file.write_all(&vec![1; number]).unwrap();
+                writeback.push_file(file.into(), number as u64).unwrap();
+                assert!(writeback.under_way.len() <= UNDER_WAY);
+            }
+            let before = writeback.under_way.len();
+            writeback.push_dir(fs::File::open(dir.path()).unwrap().into()).unwrap();
+            assert_eq!((before, writeback.under_way.len()), (UNDER_WAY, UNDER_WAY));
+            writeback.finish().unwrap();
+        }
+    }
+}
