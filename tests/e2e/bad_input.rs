@@ -40,7 +40,7 @@ fn each_bad_request_is_refused_in_one_line() -> Result<()> {
         (vec!["run", "--cpuset-cpus", "0-2147483647", "busybox"], 125, "cpus"),
         (vec!["run", "--stop-signal", "SIGNOPE", "busybox"], 125, "SIGNOPE"),
         (vec!["run", "--device", "/dev/nosuchdevice", "busybox"], 125, "/dev/nosuchdevice"),
-        (vec!["run", "-p", "80:80", "busybox"], 125, "publish"),
+        (vec!["run", "-p", "80:80", "busybox"], 125, "-p "),
         (vec!["start", "nobody"], 1, "nobody"),
         (vec!["stop", "nobody"], 1, "nobody"),
         (vec!["rm", "nobody"], 1, "nobody"),
@@ -51,7 +51,7 @@ fn each_bad_request_is_refused_in_one_line() -> Result<()> {
         (vec!["kill", "-s", "NOPE", "nobody"], 125, "NOPE"),
     ] {
         let outcome = world.run(&arguments)?;
-        let lines = outcome.stderr.lines().filter(|line| !line.is_empty());
+        let lines = outcome.told();
         // `run` says first that it looks for an image that is not there.
         let told =
             lines.filter(|line| !line.starts_with("Unable to find") && !line.ends_with("pulling"));

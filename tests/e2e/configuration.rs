@@ -10,9 +10,12 @@ fn a_wrong_configuration_is_refused_with_key_and_line() -> Result<()> {
     let mut world = World::bare(&[])?;
     let file = world.path("daemon.json");
     for (text, words) in [
-        ("{\n  \"log-level\": \"info\",\n  \"no-such-key\": 1\n}\n", vec!["no-such-key", "line 3"]),
-        ("{\n  \"registry-mirrors\": \"one\"\n}\n", vec!["registry-mirrors", "line 2"]),
-        ("{\n  \"log-level\": 7\n}\n", vec!["log-level", "line 2"]),
+        (
+            "{\n  \"log-level\": \"info\",\n  \"no-such-key\": 1\n}\n",
+            vec!["no-such-key", "daemon.json:3:"],
+        ),
+        ("{\n  \"registry-mirrors\": \"one\"\n}\n", vec!["registry-mirrors", "daemon.json:2:"]),
+        ("{\n  \"log-level\": 7\n}\n", vec!["log-level", "daemon.json:2:"]),
         ("{", vec!["daemon.json"]),
     ] {
         fs::write(&file, text)?;

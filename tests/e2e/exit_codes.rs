@@ -51,6 +51,6 @@ fn exec_ends_with_the_status_of_the_command(runtime: &str) -> Result<()> {
         let outcome = world.run(&arguments)?;
         assert_eq!(outcome.code, code, "{command:?}: {outcome:#?}");
     }
-    world.refused(&["exec", "nobody", "true"], 1, "nobody")?;
+    world.refused(&["exec", "nobody", "true"], 125, "nobody")?;
     world.finish()
 }

@@ -41,7 +41,14 @@ fn the_directory_of_a_container_is_the_one_people_know() -> Result<()> {
     assert_eq!(spec["mounts"][0]["destination"], "/dev");
     assert_eq!(spec["mounts"][0]["options"][0], "nosuid");
 
-    let config: Value = serde_json::from_slice(&fs::read(directory.join("config.v2.json"))?)?;
+    // The journal has the running state first; the plain file follows within moments.
+    let config: Value = loop {
+        let config: Value = serde_json::from_slice(&fs::read(directory.join("config.v2.json"))?)?;
+        if config["State"]["Running"] == true {
+            break config;
+        }
+        std::thread::yield_now();
+    };
     let common = &config["CommonConfig"];
     assert_eq!(common["Path"], "sh");
     assert_eq!(common["Config"]["Hostname"], "localhost");

@@ -21,7 +21,7 @@ pub fn wait_for_lines(world: &World, name: &str, lines: usize) -> Result<()> {
 
 fn parts_of_a_log_are_shown(runtime: &str) -> Result<()> {
     let world = World::new(runtime)?;
-    let script = "for i in 1 2 3 4 5; do echo line $i; done; echo oops >&2; printf 'no end'";
+    let script = "echo line 1; sleep 0.2; for i in 2 3 4 5; do echo line $i; done; sleep 0.2; echo oops >&2; printf 'no end'";
     world.ok(&["run", "--name", "x", "busybox", "sh", "-c", script])?;
     let all = world.run(&["logs", "x"])?;
     assert_eq!(all.stdout, "line 1\nline 2\nline 3\nline 4\nline 5\nno end", "{all:#?}");

@@ -24,10 +24,12 @@ fn a_shell_on_a_terminal_is_a_shell(runtime: &str) -> Result<()> {
     terminal.send("until [ \"$(stty size)\" = '50 132' ]; do :; done; echo resized\n")?;
     terminal.expect("resized\r\n")?;
     // Ctrl-C goes to the program in front, not to the client.
-    terminal.send("cat\n")?;
+    terminal.send("echo g''o; cat\n")?;
+    terminal.expect("go\r\n")?;
     terminal.send("typed\n")?;
     terminal.expect("typed\r\ntyped")?;
     terminal.send("\x03")?;
+    terminal.expect("# ")?;
     terminal.send("echo st''ill here\n")?;
     terminal.expect("still here")?;
     terminal.send("exit 9\n")?;

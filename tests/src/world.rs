@@ -31,6 +31,14 @@ pub struct Outcome {
     pub stderr: String,
 }
 
+impl Outcome {
+    /// The lines on standard error that say what is wrong, without the one that points to the help.
+    pub fn told(&self) -> impl Iterator<Item = &str> {
+        let lines = self.stderr.lines();
+        lines.filter(|line| !line.trim().is_empty() && !line.starts_with("See '"))
+    }
+}
+
 impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
         use std::os::unix::process::ExitStatusExt;
@@ -172,7 +180,7 @@ impl World {
     /// `words`; nothing may stand on standard output.
     pub fn refused(&self, arguments: &[&str], code: i32, words: &str) -> Result<()> {
         let outcome = self.run(arguments)?;
-        let lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty()).count();
+        let lines = outcome.told().count();
         ensure!(
             outcome.code == code && outcome.stderr.contains(words) && lines == 1,
             "isula {arguments:?}: wanted {code} and one line with {words:?}, found {outcome:#?}"
@@ -200,11 +208,20 @@ impl World {
     }
 }
 
-/// Names of what is in a directory, without the daemon's lock files.
+/// What is in a directory and below it, without the daemon's lock files and the empty roots of
+/// external runtimes.
 fn entries(path: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| !name.ends_with("lock") && !name.ends_with(".sock")).collect()
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == "runtimes" || path.ends_with("runtimes") {
+            found.extend(self::entries(&entry.path()));
+        } else if !name.ends_with("lock") && !name.ends_with(".sock") {
+            found.push(name);
+        }
+    }
+    found
 }
 
 impl Drop for World {

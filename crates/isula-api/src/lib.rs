@@ -3,7 +3,13 @@
 #![forbid(unsafe_code)]
 
 /// Version 1 of the API.
-#[allow(missing_docs, clippy::all, unused_qualifications, reason = "generated code")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines,
+    unused_qualifications,
+    reason = "generated code"
+)]
 pub mod v1 {
     tonic::include_proto!("isula.v1");
 }

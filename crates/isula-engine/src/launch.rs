@@ -248,9 +248,12 @@ impl Engine {
     }
 
     fn pid_of(&self, id: &ContainerId, namespace: &'static str) -> Result<i32> {
-        let run = self.index.get(id).and_then(|slot| slot.container().state.run().cloned());
-        let container = || id.short().to_owned();
-        run.map(|run| run.pid).ok_or_else(|| Error::Join { namespace, container: container() })
+        let other = self.index.get(id).map(|slot| slot.container());
+        let run = other.as_ref().and_then(|other| other.state.run());
+        run.map(|run| run.pid).ok_or_else(|| {
+            let container = other.as_ref().map_or(id.short(), |other| other.name.as_str());
+            Error::Join { namespace, container: container.to_owned() }
+        })
     }
 
     /// Makes the container's volumes where they are missing; a new one gets the image's content.

@@ -77,7 +77,11 @@ impl LocalVolumes {
             Err(error) => {
                 fs::remove_dir_all(&new)?;
                 // Another call has made it in the meantime.
-                if error.kind() == io::ErrorKind::DirectoryNotEmpty { Ok(false) } else { Err(error) }
+                if error.kind() == io::ErrorKind::DirectoryNotEmpty {
+                    Ok(false)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -115,7 +119,8 @@ impl LocalVolumes {
 impl Volumes for LocalVolumes {
     async fn ensure(&self, name: &Name) -> Result<(Volume, bool)> {
         let wanted = name.clone();
-        let made = self.blocking(format!("make volume {name}"), move |volumes| volumes.make(&wanted));
+        let made =
+            self.blocking(format!("make volume {name}"), move |volumes| volumes.make(&wanted));
         Ok((self.volume(name), made.await?))
     }
 

@@ -82,7 +82,8 @@ pub fn next_length(socket: BorrowedFd<'_>) -> io::Result<usize> {
         match rustix::net::recv(socket, &mut byte, flags) {
             // With TRUNC the second number is the packet's, the first what was copied.
             Ok((_, length)) => return Ok(length),
-            Err(Errno::INTR) => {}
+            // As in `fd_passing::receive`: told once, and then what is there.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(error) => return Err(error.into()),
         }
     }

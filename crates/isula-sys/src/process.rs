@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::ptr;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -89,8 +90,19 @@ pub fn spawn(request: Spawn<'_>, child: impl FnOnce() -> u8) -> io::Result<Spawn
     // SAFETY: `arguments` is a valid clone_args of the size given, and `pidfd` outlives the call.
     // Without CLONE_VM the child continues on a copy of this stack, as after fork(2); there is one
     // thread, so the copy of the process is consistent.
-    let pid =
+    let mut pid =
         unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>()) };
+    // A container's default filter answers ENOSYS: its own init has to do without clone3.
+    let absent = pid < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
+    if absent && request.cgroup.is_none() {
+        let flags = arguments.flags | arguments.exit_signal;
+        let none = ptr::null_mut::<libc::c_void>();
+        // SAFETY: without CLONE_VM and with no stack given the child continues on a copy of this
+        // one, as after fork(2); CLONE_PIDFD stores to `pidfd`, which outlives the call, in the
+        // place of the parent's thread id. The last two arguments, whose order differs between
+        // architectures, are both null.
+        pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none) };
+    }
     match pid {
         0 => {
             let guard = ExitOnUnwind;

@@ -34,10 +34,14 @@ pub struct Built {
 ///
 /// # Errors
 /// Says what could not be done; nothing of it is left then.
-pub fn build(plan: &[u8], open_stdin: bool) -> Result<(Built, Sides), Failure> {
+pub fn build(
+    plan: &[u8],
+    open_stdin: bool,
+    size: Option<(u16, u16)>,
+) -> Result<(Built, Sides), Failure> {
     let plan = Plan::decode(plan).map_err(|error| other(error.to_string()))?;
     let (stdio, sides) = if plan.process.terminal {
-        (Stdio::Terminal(None), Sides::terminal())
+        (Stdio::Terminal(size.map(stdio::window)), Sides::terminal())
     } else {
         let (theirs, ours) = stdio::pipes(open_stdin)
             .map_err(|error| failure("make the container's streams", &error))?;

@@ -69,11 +69,16 @@ impl Container {
             None => None,
         };
         let (built, sides) = match start.external {
-            None => built::build(plan, start.open_stdin)?,
+            None => {
+                let size = start.attach.and_then(|wants| wants.size);
+                built::build(plan, start.open_stdin, size)?
+            }
             Some(external) => Runtime::new(external, start.id).build(plan, start.open_stdin)?,
         };
         let at = Time::now();
-        let manners = Manners { waits: false, stdin_once: start.stdin_once };
+        // Who leaves a terminal has detached from it: as Docker does, it stays open for the next.
+        let stdin_once = start.stdin_once && built.console.is_none();
+        let manners = Manners { waits: false, stdin_once };
         let ends = sides
             .ends(built.console, start.open_stdin)
             .map_err(failed("use the terminal of the container"))?;
@@ -111,7 +116,7 @@ impl Container {
     }
 
     /// The init process has ended with this status: reads what it left, and records its end.
-    pub fn end(&mut self, poll: &Poll, code: i32, buffer: &mut [u8], durability: Durability) {
+    pub fn end(&mut self, poll: &Poll, code: i32, buffer: &mut Vec<u8>, durability: Durability) {
         poll.remove(&self.pidfd);
         let at = Time::now();
         self.streams.drain(poll, buffer);
@@ -176,7 +181,7 @@ impl Container {
     }
 
     /// Does not wait for the rest of the output.
-    pub fn hurry(&mut self, poll: &Poll, buffer: &mut [u8]) {
+    pub fn hurry(&mut self, poll: &Poll, buffer: &mut Vec<u8>) {
         if !self.streams.finished() {
             self.streams.drain(poll, buffer);
             self.streams.finish(poll, &stream::end());

@@ -48,7 +48,8 @@ pub fn start((init, pidfd): (i32, &OwnedFd), exec: &Exec, plan: &[u8]) -> Result
     let plan = ProcessPlan::decode(plan).map_err(|error| other(error.to_string()))?;
     let streams = |error| failure("make the streams of the process", &error);
     let (stdio, sides) = if plan.terminal {
-        (Stdio::Terminal(None), Sides::terminal())
+        let size = exec.attach.and_then(|wants| wants.size);
+        (Stdio::Terminal(size.map(stdio::window)), Sides::terminal())
     } else {
         let ([stdin, stdout, stderr], sides) = streams_of(exec).map_err(streams)?;
         (Stdio::Streams { stdin, stdout, stderr }, sides)
@@ -100,7 +101,7 @@ impl Process {
     }
 
     /// It has ended with this status: its client gets what it left and then the status.
-    pub fn end(&mut self, poll: &Poll, code: i32, buffer: &mut [u8]) {
+    pub fn end(&mut self, poll: &Poll, code: i32, buffer: &mut Vec<u8>) {
         poll.remove(&self.pidfd);
         self.code = Some(code);
         if let Some(streams) = &mut self.streams {

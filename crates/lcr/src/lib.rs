@@ -1,6 +1,6 @@
 //! An OCI runtime as a library: it knows the runtime-spec and the kernel, and nothing else.
 //!
-//! Work is split where a process boundary may lie. [`compile`] reads and checks a
+//! Work is split where a process boundary may lie. [`compile()`] reads and checks a
 //! `config.json` once, in whatever process likes to (it is pure but for looking at the host), and
 //! produces a [`plan::Plan`]: a few KiB that need no JSON, no lookup and no filter compilation any
 //! more. [`init`] builds a container from a plan with one `clone3`, and [`exec`] adds a process to

@@ -11,7 +11,7 @@ use crate::ready;
 
 /// Changes in a bundle directory.
 #[derive(Debug)]
-pub struct Changes(AsyncFd<OwnedFd>);
+pub struct Changes(Option<AsyncFd<OwnedFd>>);
 
 impl Changes {
     /// Watches from now on.
@@ -25,18 +25,19 @@ impl Changes {
             | inotify::WatchFlags::DELETE_SELF
             | inotify::WatchFlags::ONLYDIR;
         inotify::add_watch(&watch, bundle, events)?;
-        Ok(Self(ready::watch(watch)?))
+        Ok(Self(Some(ready::watch(watch)?)))
     }
 
     /// Completes when something has changed since the last time.
     pub async fn next(&self) {
+        let Some(watch) = &self.0 else { return };
         let mut buffer = [0; 4096];
         loop {
             // Without the watch there would be no change to see: the reader looks again then.
-            let Ok(mut ready) = self.0.readable().await else { return };
+            let Ok(mut ready) = watch.readable().await else { return };
             let mut changed = false;
             loop {
-                match rustix::io::read(self.0.get_ref(), &mut buffer) {
+                match rustix::io::read(watch.get_ref(), &mut buffer) {
                     Ok(_) => changed = true,
                     Err(rustix::io::Errno::AGAIN) => break,
                     Err(_) => return,
@@ -46,6 +47,18 @@ impl Changes {
             if changed {
                 return;
             }
+        }
+    }
+}
+
+/// Closing an inotify descriptor waits for a grace period of the kernel, 10 to 20 ms: not where
+/// others wait for their turn.
+impl Drop for Changes {
+    fn drop(&mut self) {
+        let Some(watch) = self.0.take() else { return };
+        let watch = watch.into_inner();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(watch));
         }
     }
 }

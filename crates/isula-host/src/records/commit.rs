@@ -10,9 +10,9 @@ use isula_core::{
 use tokio::sync::{RwLockReadGuard, oneshot};
 
 use super::{
-    Shared, blocking, locked,
+    Shared, blocking,
     journal::{Appended, Half, Synced},
-    payload, replay,
+    locked, payload, replay,
 };
 
 impl Shared {
@@ -84,7 +84,9 @@ impl Shared {
             if !self.journal.is_newest_in(half, &id) {
                 continue;
             }
-            let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else { continue };
+            let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else {
+                continue;
+            };
             tracing::warn!(%id, %error, "cannot write a record; it is carried over in the journal");
             let payload = payload(&id, &change.runtime, &change.what)?;
             if self.journal.append(&id, &payload)? == Appended::Full {

@@ -196,7 +196,9 @@ impl Shared {
             tracing::warn!(%reason, "passed over in the journal");
         }
         for (id, change) in changes {
-            let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else { continue };
+            let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else {
+                continue;
+            };
             tracing::warn!(%id, %error, "cannot mend the files of a record");
             if let What::Put(documents) = change.what {
                 locked(&self.carried).push((id, documents));
@@ -246,12 +248,7 @@ impl Records for JournaledRecords {
         self.shared.save(container, durability).await
     }
 
-    async fn refresh(
-        &self,
-        id: &ContainerId,
-        runtime: &str,
-        files: &ContainerFiles,
-    ) -> Result<()> {
+    async fn refresh(&self, id: &ContainerId, runtime: &str, files: &ContainerFiles) -> Result<()> {
         self.shared.refresh(id, runtime, files.clone()).await
     }
 

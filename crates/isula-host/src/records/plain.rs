@@ -109,12 +109,17 @@ pub(super) fn make_new(
 fn make_frame(directory: &Path) -> io::Result<()> {
     make_directory(directory, 0o750)?;
     make_directory(&directory.join("mounts"), 0o700)?;
-    let log = OpenOptions::new().append(true).create(true).mode(0o640).open(directory.join("console.log"))?;
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(directory.join("console.log"))?;
     log.set_permissions(Permissions::from_mode(0o640))
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)
 }

@@ -57,8 +57,8 @@ pub(super) fn fold<'a>(
 }
 
 fn read(payload: &[u8]) -> Result<(ContainerId, Change), String> {
-    let record: Record<'_> =
-        postcard::from_bytes(payload).map_err(|error| format!("a record is unreadable: {error}"))?;
+    let record: Record<'_> = postcard::from_bytes(payload)
+        .map_err(|error| format!("a record is unreadable: {error}"))?;
     let id = ContainerId::try_from(record.id().to_owned()).map_err(|error| error.to_string())?;
     let (runtime, what) = match record {
         Record::Put { runtime, config, host, .. } => {
@@ -87,11 +87,7 @@ pub(super) fn apply(
 
 /// Reads every container there is; moves aside what is damaged and away what was never
 /// acknowledged.
-pub(super) fn scan(
-    places: &Places,
-    trash: &Trash,
-    quarantine: &Path,
-) -> io::Result<Restored> {
+pub(super) fn scan(places: &Places, trash: &Trash, quarantine: &Path) -> io::Result<Restored> {
     let mut found = Vec::new();
     let mut restored = Restored::default();
     for entry in fs::read_dir(places.engines())? {
@@ -118,12 +114,7 @@ struct Found {
     id: ContainerId,
 }
 
-fn list(
-    directory: &Path,
-    runtime: &str,
-    trash: &Trash,
-    found: &mut Vec<Found>,
-) -> io::Result<()> {
+fn list(directory: &Path, runtime: &str, trash: &Trash, found: &mut Vec<Found>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
@@ -184,11 +175,7 @@ fn read_one(found: &Found) -> Result<Container, String> {
 }
 
 /// Moves a damaged record to the quarantine, with the reason beside it.
-pub(super) fn set_aside(
-    quarantine: &Path,
-    path: PathBuf,
-    reason: String,
-) -> Quarantined {
+pub(super) fn set_aside(quarantine: &Path, path: PathBuf, reason: String) -> Quarantined {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for number in 0_u32.. {
         let target = quarantine.join(format!("{name}.{number}"));

@@ -143,7 +143,10 @@ async fn a_save_reaches_the_plain_files_and_a_container_that_is_gone_can_not_be_
     assert_eq!(mode(&path), 0o640);
     records.remove(&web.id, "lcr").await.unwrap();
     records.remove(&web.id, "lcr").await.unwrap();
-    assert_eq!(records.save(&ended, Durability::Synced).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        records.save(&ended, Durability::Synced).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     assert_eq!(load(root.path()).await.0, known([]));
 }
 
@@ -234,7 +237,11 @@ fn check(point: &str, root: &Path, acknowledged: &[&str]) {
     } else if done("stop") {
         // The removal may have gone through without an answer.
         assert!(one.is_none_or(|one| *one == stopped(&container(1), 5)), "{point}");
-        assert!(one.is_some() || point.starts_with("records.gone") || point.starts_with("records.removed"));
+        assert!(
+            one.is_some()
+                || point.starts_with("records.gone")
+                || point.starts_with("records.removed")
+        );
     } else if done("create") {
         assert!(one.is_some(), "{point}");
     }
@@ -357,38 +364,65 @@ async fn a_record_too_long_for_the_journal_is_as_durable() {
     assert_eq!(load_sized(root.path(), HALF).await.0, known([ended, grown]));
 }
 
-#[tokio::test]
-async fn each_kind_of_damage_is_moved_aside_and_the_rest_is_served() {
-    type Damage = fn(&Path);
-    let damages: [(&str, Damage, &str); 8] = [
-        ("empty", |path| fs::write(path.join("config.v2.json"), b"").unwrap(), "config.v2.json"),
-        ("garbage", |path| fs::write(path.join("hostconfig.json"), [0xff; 99]).unwrap(), "hostconfig.json"),
-        ("missing", |path| fs::remove_file(path.join("hostconfig.json")).unwrap(), "hostconfig.json"),
-        ("directory", |path| {
+type Damage = fn(&Path);
+
+/// What is done to a container's directory, and what the reason says.
+const DAMAGES: [(&str, Damage, &str); 8] = [
+    ("empty", |path| fs::write(path.join("config.v2.json"), b"").unwrap(), "config.v2.json"),
+    (
+        "garbage",
+        |path| fs::write(path.join("hostconfig.json"), [0xff; 99]).unwrap(),
+        "hostconfig.json",
+    ),
+    ("missing", |path| fs::remove_file(path.join("hostconfig.json")).unwrap(), "hostconfig.json"),
+    (
+        "directory",
+        |path| {
             fs::remove_file(path.join("config.v2.json")).unwrap();
             fs::create_dir(path.join("config.v2.json")).unwrap();
-        }, "config.v2.json"),
-        ("no files", |path| {
+        },
+        "config.v2.json",
+    ),
+    (
+        "no files",
+        |path| {
             fs::remove_dir_all(path).unwrap();
             fs::create_dir(path).unwrap();
-        }, "config.v2.json"),
-        ("another's", |path| {
+        },
+        "config.v2.json",
+    ),
+    (
+        "another's",
+        |path| {
             let file = path.join("config.v2.json");
             let text = fs::read_to_string(&file).unwrap();
             fs::write(file, text.replace(&"01".repeat(32), &"02".repeat(32))).unwrap();
-        }, "is about 0202"),
-        ("another runtime", |path| {
+        },
+        "is about 0202",
+    ),
+    (
+        "another runtime",
+        |path| {
             let file = path.join("hostconfig.json");
             let text = fs::read_to_string(&file).unwrap();
             fs::write(file, text.replace("\"lcr\"", "\"runc\"")).unwrap();
-        }, "names the runtime \"runc\""),
-        ("truncated", |path| {
+        },
+        "names the runtime \"runc\"",
+    ),
+    (
+        "truncated",
+        |path| {
             let file = path.join("config.v2.json");
             let bytes = fs::read(&file).unwrap();
             fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
-        }, "EOF"),
-    ];
-    for (name, damage, part) in damages {
+        },
+        "EOF",
+    ),
+];
+
+#[tokio::test]
+async fn each_kind_of_damage_is_moved_aside_and_the_rest_is_served() {
+    for (name, damage, part) in DAMAGES {
         let root = memory();
         let records = JournaledRecords::open(root.path()).unwrap();
         for number in [1, 3] {
@@ -450,7 +484,7 @@ async fn garbage_in_the_journal_harms_nothing() {
     records.close().await;
     drop(records);
     let journal = OpenOptions::new().write(true).open(root.path().join("journal")).unwrap();
-    let noise: Vec<u8> = (0..2 * super::HALF).map(|byte| (byte * 31 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..2 * super::HALF).map(|byte| ((byte * 31) >> 3) as u8).collect();
     journal.write_all_at(&noise, 0).unwrap();
     let (found, restored) = load(root.path()).await;
     assert_eq!(found, known([container(1)]));
@@ -528,7 +562,8 @@ async fn a_full_disk_refuses_new_containers_and_loses_none() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn measure() {
-    let root = tempfile::tempdir_in(std::env::var("MEASURE_IN").unwrap_or("/var/tmp".into())).unwrap();
+    let root =
+        tempfile::tempdir_in(std::env::var("MEASURE_IN").unwrap_or("/var/tmp".into())).unwrap();
     let records = JournaledRecords::open(root.path()).unwrap();
     let ids: Arc<Vec<ContainerId>> = Arc::new(
         (0..10_000_u32)
@@ -595,9 +630,22 @@ fn measure_plain(root: &Path) {
     for number in 0..300 {
         let directory = root.join(format!("plain-{number}"));
         fs::create_dir(&directory).unwrap();
-        isula_sys::files::write_atomic(&directory.join("config.v2.json"), documents.config.as_bytes(), 0o640).unwrap();
-        isula_sys::files::write_atomic(&directory.join("hostconfig.json"), documents.host.as_bytes(), 0o640).unwrap();
+        isula_sys::files::write_atomic(
+            &directory.join("config.v2.json"),
+            documents.config.as_bytes(),
+            0o640,
+        )
+        .unwrap();
+        isula_sys::files::write_atomic(
+            &directory.join("hostconfig.json"),
+            documents.host.as_bytes(),
+            0o640,
+        )
+        .unwrap();
         fs::File::open(root).unwrap().sync_all().unwrap();
     }
-    println!("two files, each fsync + rename + fsync of the directory: {:?}", began.elapsed() / 300);
+    println!(
+        "two files, each fsync + rename + fsync of the directory: {:?}",
+        began.elapsed() / 300
+    );
 }

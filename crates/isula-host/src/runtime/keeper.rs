@@ -182,7 +182,7 @@ fn timestamp(time: Time) -> Timestamp {
 }
 
 /// Waits until a process has ended.
-async fn outlive(process: Named) {
+pub async fn outlive(process: Named) {
     if let Ok(pidfd) = isula_sys::process::open(process.pid)
         && process.lives()
         && let Ok(watched) = ready::watch(pidfd)

@@ -8,7 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use isula_core::container::Exit;
-use isula_core::error::PortError;
+use isula_core::error::{ErrorKind, PortError};
+use isula_core::fault;
 use isula_core::id::ContainerId;
 use isula_core::ports::{Found, Result};
 use isulad_shim::protocol::{EXIT, Message, Request};
@@ -18,7 +19,7 @@ use oci_spec::runtime::Spec;
 
 use super::compile::{BUILT_IN, ExecFilter};
 use super::directory::{Record, RunDirectory, read_file};
-use super::keeper::{self, Keeper, Parts, end_without_shim, recorded_exit};
+use super::keeper::{self, Keeper, Parts, end_without_shim, outlive, recorded_exit};
 use super::link::Link;
 use super::processes::{cannot, is_frozen};
 use super::{Runtimes, blocking};
@@ -27,6 +28,8 @@ use super::{Runtimes, blocking};
 const STATUS: Duration = Duration::from_secs(10);
 /// How long it may take to end everything; killing and hooks are part of it.
 const FAREWELL: Duration = Duration::from_secs(20);
+/// How long one that has closed its socket may take to leave.
+const LEAVING: Duration = Duration::from_secs(5);
 /// No `config.json` is longer.
 const CONFIG_LIMIT: u64 = 8 << 20;
 
@@ -66,6 +69,15 @@ impl Runtimes {
             let keeper = Keeper::keep(parts, None);
             self.containers().insert(id.clone(), keeper.clone());
             return Ok(self.found(&keeper).await);
+        }
+        if let (Some(shim), _) = directory.processes() {
+            // One that is about to leave has closed its socket before. One that stays is of another
+            // version, or stuck: its container must not pay for that.
+            let left = tokio::time::timeout(LEAVING, outlive(shim)).await;
+            left.map_err(|_| {
+                let text = format!("the shim of container {} does not answer", id.short());
+                PortError::new(ErrorKind::Unavailable, text)
+            })?;
         }
         blocking(move || Ok(found_without_shim(&directory, &bundle))).await
     }
@@ -118,6 +130,7 @@ impl Runtimes {
         if !over {
             self.force(id, runtime, &directory, record).await?;
         }
+        fault::point("clean.ended");
         blocking(move || {
             if let Some(bundle) = bundle {
                 // The engine has kept the end; the record would only be taken for that of a later

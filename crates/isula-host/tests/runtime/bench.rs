@@ -77,6 +77,7 @@ pub struct Wish {
     pub log: LogConfig,
     pub seccomp: bool,
     pub hooks: Option<Value>,
+    pub memory: Option<u64>,
 }
 
 impl Default for Wish {
@@ -93,6 +94,7 @@ impl Default for Wish {
             log: LogConfig::default(),
             seccomp: false,
             hooks: None,
+            memory: None,
         }
     }
 }
@@ -202,6 +204,9 @@ impl Bench {
                 "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO",
                               "errnoRet": 1}],
             });
+        }
+        if let Some(memory) = wish.memory {
+            spec["linux"]["resources"]["memory"] = json!({"limit": memory});
         }
         if let Some(hooks) = &wish.hooks {
             spec["hooks"] = hooks.clone();

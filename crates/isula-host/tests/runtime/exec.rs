@@ -90,7 +90,7 @@ async fn a_process_that_cannot_be_started_has_its_kind() {
 async fn many_processes_run_at_once_and_end_with_their_container() {
     let bench = Bench::new("many");
     let launch = sleeper(&bench, Wish::default()).await;
-    let process = process(false, &["sh", "-c", "echo up; sleep 1000; true"]);
+    let process = process(false, &["sh", "-c", "sleep 1000 & echo up; wait"]);
     let mut sessions = Vec::new();
     for number in 0..30 {
         let id = name(&format!("p{number}"));

@@ -240,3 +240,14 @@ async fn hooks_are_called_before_and_after_and_the_cgroup_is_gone_for_the_last()
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "createRuntime\npoststart\npoststop\n");
     bench.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_takes_too_much_memory_is_killed_and_that_is_told() {
+    let bench = Bench::new("oom");
+    let wish = Wish { memory: Some(8 << 20), ..Wish::default() };
+    let script = "a=xxxxxxxxxxxxxxxx; while :; do a=$a$a; done";
+    let launch = bench.launch(wish, &["sh", "-c", script]);
+    let exit = bench.run(&launch).await;
+    assert_eq!((exit.code, exit.oom_killed), (137, true));
+    bench.finish().await;
+}

@@ -1,5 +1,7 @@
 //! The runtimes with real shims and real containers. As root, with busybox.
 
+#![cfg(test)]
+
 mod attach;
 mod bench;
 mod exec;

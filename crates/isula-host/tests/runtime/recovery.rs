@@ -144,6 +144,24 @@ fn kill(pid: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_whose_shim_does_not_answer_is_left_alone() {
+    let bench = Bench::new("mute");
+    let daemon = Daemon::new(&bench);
+    let launch = bench.launch(Wish::default(), &["sleep", "1000"]);
+    let run = daemon.start(&launch).await;
+    daemon.die().await;
+    // A shim of another version would listen and say nothing that is understood.
+    let socket = bench.state(&launch.id).join(isulad_shim::protocol::SOCKET);
+    std::fs::remove_file(&socket).unwrap();
+    let result = bench.runtimes.recover(&launch.id, "lcr", launch.bundle.clone()).await;
+    assert_eq!(result.unwrap_err().kind(), isula_core::error::ErrorKind::Unavailable);
+    assert_eq!(isula_sys::process::start_time(run.pid).unwrap(), run.pid_start);
+    bench.runtimes.clean(&launch.id, "lcr").await.unwrap();
+    gone(run.pid, run.pid_start).await;
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signals_for_a_group_of_processes_do_not_end_a_shim() {
     let bench = Bench::new("shimsignals");
     let launch = bench.launch(Wish::default(), &["sh", "-c", "echo up; sleep 1000"]);
@@ -170,7 +188,7 @@ async fn what_nobody_knows_is_swept_up() {
     let kept = daemon.start(&known).await;
     daemon.die().await;
     let swept = bench.runtimes.sweep(std::slice::from_ref(&known.id)).await.unwrap();
-    assert_eq!(swept, [unknown.id.clone()]);
+    assert_eq!(swept, std::slice::from_ref(&unknown.id));
     assert!(isula_sys::process::start_time(run.pid).is_err());
     assert!(!bench.state(&unknown.id).exists());
     assert_eq!(isula_sys::process::start_time(kept.pid).unwrap(), kept.pid_start);

@@ -5,10 +5,10 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use isula_sys::fd_passing;
+use isula_sys::{fd_passing, packet};
 
 use crate::poll::{EventFlags, Part, Poll, Token};
-use crate::protocol;
+use crate::protocol::{self, stream::LIMIT};
 
 /// How long a container waits for a client that takes less than [`PATIENCE_BYTES`] in that time.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,8 +46,8 @@ pub struct Lost;
 /// What a client has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
-    /// A packet of this length is in the buffer.
-    Packet(usize),
+    /// A packet.
+    Packet(Vec<u8>),
     /// Nothing now.
     Nothing,
     /// It sends no more.
@@ -163,15 +163,26 @@ impl Client {
         }
     }
 
-    /// Reads its next packet into the buffer.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Lost> {
-        let mut descriptors = Vec::new();
-        match fd_passing::receive(self.socket.as_fd(), buffer, &mut descriptors) {
+    /// Reads its next packet.
+    pub fn receive(&mut self) -> Result<Received, Lost> {
+        // A buffer of the packet's size: most are a few keys.
+        let length = match packet::next_length(self.socket.as_fd()) {
+            Ok(length) => length.clamp(1, LIMIT + 1),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Received::Nothing);
+            }
+            Err(_) => return Err(Lost),
+        };
+        let mut packet = vec![0; length];
+        match fd_passing::receive(self.socket.as_fd(), &mut packet, &mut Vec::new()) {
             Ok(0) => {
                 self.sends = false;
                 Ok(Received::NoMore)
             }
-            Ok(length) => Ok(Received::Packet(length)),
+            Ok(length) => {
+                packet.truncate(length);
+                Ok(Received::Packet(packet))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
             Err(_) => Err(Lost),
         }

@@ -6,6 +6,7 @@
 
 mod client;
 mod input;
+mod serve;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,11 +17,8 @@ use rustix::io::Errno;
 
 use crate::log::Log;
 use crate::poll::{EventFlags, Part, Poll, Token};
-use crate::protocol::{
-    self,
-    stream::{self, Output, ToProcess},
-};
-use client::{Client, Lost, Received};
+use crate::protocol::{self, stream::Output};
+use client::{Client, Lost};
 use input::Input;
 
 /// Clients that one process may have.
@@ -136,12 +134,12 @@ impl Streams {
     }
 
     /// Deals with an event.
-    pub fn handle(&mut self, poll: &Poll, part: Part, flags: EventFlags, buffer: &mut [u8]) {
+    pub fn handle(&mut self, poll: &Poll, part: Part, flags: EventFlags, buffer: &mut Vec<u8>) {
         match part {
             Part::Stdout => self.read_output(poll, Output::Stdout, buffer),
             Part::Stderr => self.read_output(poll, Output::Stderr, buffer),
             Part::Stdin => self.flush_input(poll),
-            Part::Client(number) => self.serve(poll, number, flags, buffer),
+            Part::Client(number) => self.serve(poll, number, flags),
         }
         self.settle(poll);
     }
@@ -175,7 +173,7 @@ impl Streams {
 
     /// Reads what the process has left behind, without waiting for anybody. It has ended, so what
     /// is there now is all that it wrote; the rest of it that other processes may hold is read on.
-    pub fn drain(&mut self, poll: &Poll, buffer: &mut [u8]) {
+    pub fn drain(&mut self, poll: &Poll, buffer: &mut Vec<u8>) {
         for output in [Output::Stdout, Output::Stderr] {
             while self.read_piece(poll, output, buffer) {}
         }
@@ -217,16 +215,6 @@ impl Streams {
         }
     }
 
-    /// Closes standard input.
-    pub fn close_input(&mut self, poll: &Poll) {
-        if let Some(input) = self.input.take() {
-            input.forget(poll);
-        }
-        for client in &mut self.clients {
-            client.input = None;
-        }
-    }
-
     fn output(&self, output: Output) -> Option<&OwnedFd> {
         let [stdout, stderr] = &self.outputs;
         match output {
@@ -235,7 +223,7 @@ impl Streams {
         }
     }
 
-    fn read_output(&mut self, poll: &Poll, output: Output, buffer: &mut [u8]) {
+    fn read_output(&mut self, poll: &Poll, output: Output, buffer: &mut Vec<u8>) {
         for _ in 0..TURN {
             if !self.read_piece(poll, output, buffer) || self.lags() {
                 return;
@@ -244,16 +232,13 @@ impl Streams {
     }
 
     /// Reads one piece of output. False when there is nothing more now.
-    fn read_piece(&mut self, poll: &Poll, output: Output, buffer: &mut [u8]) -> bool {
+    fn read_piece(&mut self, poll: &Poll, output: Output, buffer: &mut Vec<u8>) -> bool {
         let Some(file) = self.output(output) else { return false };
-        let buffer = match buffer.get_mut(..stream::LIMIT) {
-            Some(buffer) => buffer,
-            None => buffer,
-        };
-        match rustix::io::read(file, &mut *buffer) {
+        buffer.clear();
+        match rustix::io::read(file, rustix::buffer::spare_capacity(buffer)) {
             Ok(0) => {}
-            Ok(length) => {
-                self.deliver(poll, output, buffer.get(..length).unwrap_or_default());
+            Ok(_) => {
+                self.deliver(poll, output, buffer);
                 return true;
             }
             Err(Errno::AGAIN) => return false,
@@ -323,91 +308,6 @@ impl Streams {
                 // The watches were there a moment ago; without them nobody would drain the process.
                 self.outputs = [None, None];
             }
-        }
-    }
-
-    fn serve(&mut self, poll: &Poll, number: u16, flags: EventFlags, buffer: &mut [u8]) {
-        let Some(client) = self.clients.iter_mut().find(|client| client.number == number) else {
-            return;
-        };
-        let flushed = client.flush();
-        let mut alive = flushed.is_ok();
-        if alive && flags.contains(EventFlags::IN) && client.input.is_none() {
-            alive = self.receive(poll, number, buffer).is_ok();
-        } else if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
-            alive = false;
-        }
-        if !alive {
-            self.cut(poll, |client| client.number == number);
-        }
-    }
-
-    /// Takes one packet of a client; the event comes again while there are more.
-    fn receive(&mut self, poll: &Poll, number: u16, buffer: &mut [u8]) -> Result<(), Lost> {
-        let client = self.clients.iter_mut().find(|client| client.number == number).ok_or(Lost)?;
-        let packet = match client.receive(buffer)? {
-            Received::Packet(length) => buffer.get(..length).unwrap_or_default(),
-            Received::Nothing => return Ok(()),
-            Received::NoMore => {
-                if client.wants.stdin && self.manners.stdin_once {
-                    self.close_input(poll);
-                }
-                return Ok(());
-            }
-        };
-        let may_write = client.wants.stdin;
-        match ToProcess::parse(packet).ok_or(Lost)? {
-            ToProcess::Resize(rows, columns) => self.resize(rows, columns),
-            ToProcess::Input(bytes) if may_write && self.input.is_some() => {
-                client.input = Some((bytes.to_vec(), 0));
-            }
-            ToProcess::CloseStdin if may_write && self.input.is_some() => {
-                client.closes_input = true;
-                client.input = self.input.as_ref().and_then(Input::end_of_file).map(|end| (end, 0));
-            }
-            // Nobody reads it.
-            ToProcess::Input(_) | ToProcess::CloseStdin => {}
-        }
-        self.flush_input(poll);
-        Ok(())
-    }
-
-    /// Writes clients' input to the process, as far as it takes it.
-    fn flush_input(&mut self, poll: &Poll) {
-        let Some(input) = &mut self.input else { return };
-        let mut closed = false;
-        for client in &mut self.clients {
-            if let Some((bytes, done)) = &mut client.input {
-                match input.write(bytes.get(*done..).unwrap_or_default()) {
-                    Ok(count) => *done += count,
-                    Err(_) => closed = true,
-                }
-                if *done >= bytes.len() {
-                    client.input = None;
-                }
-            }
-            // A terminal is not closed: it was sent its end-of-file character.
-            closed |= client.input.is_none() && client.closes_input && !self.terminal;
-        }
-        let waiting = self.clients.iter().any(|client| client.input.is_some());
-        if closed || input.watch(poll, waiting).is_err() {
-            self.close_input(poll);
-        }
-    }
-
-    /// Lets clients go.
-    fn cut(&mut self, poll: &Poll, leaves: impl Fn(&Client) -> bool) {
-        let mut had_input = false;
-        self.clients.retain(|client| {
-            let leaving = leaves(client);
-            if leaving {
-                client.forget(poll);
-                had_input |= client.wants.stdin;
-            }
-            !leaving
-        });
-        if had_input && self.manners.stdin_once {
-            self.close_input(poll);
         }
     }
 }

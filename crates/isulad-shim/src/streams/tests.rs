@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::log::tests::Directory;
+use crate::protocol::stream;
 use isula_sys::{fd_passing, packet};
 
 const ALL: protocol::Streams =
@@ -36,7 +37,7 @@ impl Bench {
         let streams = Streams::new(&poll, 0, ends, manners, log).unwrap();
         let files = [stdin, stdout, stderr].map(|file| Some(File::from(file)));
         let [stdin, stdout, stderr] = files;
-        Self { poll, streams, stdin, stdout, stderr, buffer: vec![0; 20_000] }
+        Self { poll, streams, stdin, stdout, stderr, buffer: Vec::with_capacity(stream::LIMIT) }
     }
 
     fn attach(&mut self, wants: protocol::Streams) -> OwnedFd {
@@ -287,7 +288,7 @@ fn draining_reads_what_is_there_without_waiting_for_clients() {
     }
     let before = std::fs::read_to_string(directory.path.join("console.log")).unwrap();
     bench.stdout.as_mut().unwrap().write_all(&[b'\n'; 60_000]).unwrap();
-    let mut buffer = vec![0; 20_000];
+    let mut buffer = Vec::with_capacity(stream::LIMIT);
     bench.streams.drain(&bench.poll, &mut buffer);
     let after = std::fs::read_to_string(directory.path.join("console.log")).unwrap();
     assert_eq!(after.lines().count() - before.lines().count(), 60_000);
@@ -330,7 +331,7 @@ fn a_terminal_is_read_to_its_end_and_gets_its_end_of_file_character() {
         terminal: true,
     };
     let streams = Streams::new(&poll, 0, ends, RELAXED, None).unwrap();
-    let buffer = vec![0; 20_000];
+    let buffer = Vec::with_capacity(stream::LIMIT);
     let mut bench = Bench { poll, streams, stdin: None, stdout: None, stderr: None, buffer };
     let client = bench.attach(protocol::Streams { size: Some((7, 70)), ..ALL });
     let mut slave = File::from(pty.slave);

@@ -139,7 +139,8 @@ impl Containers for Api {
     async fn remove(&self, request: Request<v1::RemoveRequest>) -> Answer<v1::RemoveResponse> {
         let v1::RemoveRequest { id, force, volumes } = request.into_inner();
         let options = RemoveOptions { force, volumes };
-        let gone = self.carry_out(|engine| async move { engine.remove(&id, options).await }).await?;
+        let gone =
+            self.carry_out(|engine| async move { engine.remove(&id, options).await }).await?;
         Ok(Response::new(v1::RemoveResponse { id: gone.into() }))
     }
 

@@ -29,7 +29,9 @@ pub(super) fn signal(text: &str) -> Result<Option<Signal>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|error: isula_core::signal::SignalError| invalid(error.to_string()))
+    text.parse()
+        .map(Some)
+        .map_err(|error: isula_core::signal::SignalError| invalid(error.to_string()))
 }
 
 /// A reference of an image.
@@ -108,7 +110,10 @@ pub(super) fn attach(streams: Option<v1::Streams>) -> Result<Attach, Status> {
 pub(super) fn size(size: v1::TerminalSize) -> Result<TerminalSize, Status> {
     let side = |side: u32| {
         u16::try_from(side).map_err(|_| {
-            invalid(format!("a terminal of {} rows and {} columns is too large", size.rows, size.columns))
+            invalid(format!(
+                "a terminal of {} rows and {} columns is too large",
+                size.rows, size.columns
+            ))
         })
     };
     Ok(TerminalSize { rows: side(size.rows)?, columns: side(size.columns)? })

@@ -198,8 +198,9 @@ impl Images for Api {
         request: Request<v1::RemoveImageRequest>,
     ) -> Answer<v1::RemoveImageResponse> {
         let v1::RemoveImageRequest { image, force } = request.into_inner();
-        let removed =
-            self.carry_out(|engine| async move { engine.remove_image(&image, force).await }).await?;
+        let removed = self
+            .carry_out(|engine| async move { engine.remove_image(&image, force).await })
+            .await?;
         let mut answer = v1::RemoveImageResponse::default();
         for step in removed {
             match step {
@@ -303,7 +304,8 @@ impl ImageFilter {
 
 /// Shell patterns, `*` and `?`, neither of which crosses a `/` (Go's path.Match).
 fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut here) = (0, 0);
     let mut star = None;
     while let Some(character) = text.get(here) {

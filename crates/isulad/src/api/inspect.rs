@@ -25,9 +25,9 @@ pub(super) fn render(found: &Inspection) -> Value {
         LogDriver::JsonFile => file("console.log"),
         LogDriver::None => String::new(),
     };
-    let image = match &found.container.source {
-        Source::Image { id, .. } => id.to_string(),
-        Source::Directory(_) => String::new(),
+    let (image, image_type) = match &found.container.source {
+        Source::Image { id, .. } => (id.to_string(), "oci"),
+        Source::Directory(_) => (String::new(), "external"),
     };
     json!({
         "Id": id,
@@ -37,6 +37,7 @@ pub(super) fn render(found: &Inspection) -> Value {
         "State": state(found),
         "Resources": host::resources_of(&host.resources),
         "Image": image,
+        "ImageType": image_type,
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
@@ -47,7 +48,7 @@ pub(super) fn render(found: &Inspection) -> Value {
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "SeccompProfile": "",
+        "SeccompProfile": file("seccomp"),
         "NoNewPrivileges": host.security_opt.iter().any(|option| {
             matches!(option.as_str(), "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true")
         }),

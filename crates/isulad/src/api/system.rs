@@ -28,7 +28,10 @@ impl System for Api {
         }))
     }
 
-    async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
+    async fn info(
+        &self,
+        _: Request<v1::InfoRequest>,
+    ) -> Result<Response<v1::InfoResponse>, Status> {
         let facts = self.engine.ports().host.facts();
         let counts = self.engine.counts();
         let settings = self.engine.settings();

@@ -53,11 +53,10 @@ impl<'de> Visitor<'de> for Keys {
         let mut file = File::default();
         let mut seen = BTreeSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            file.take(&key, &mut map)?;
-            if seen.contains(&key) {
+            if !seen.insert(key.clone()) {
                 return Err(A::Error::custom(format_args!("{key}: the key is there twice")));
             }
-            seen.insert(key);
+            file.take(&key, &mut map)?;
         }
         Ok(file)
     }

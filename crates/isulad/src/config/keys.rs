@@ -141,7 +141,6 @@ macro_rules! keys {
     ($($key:literal => $field:ident: $type:ty,)*) => {
         /// What a `daemon.json` says.
         #[derive(Debug, Default, PartialEq)]
-        #[expect(missing_docs, reason = "each field is named for its key")]
         pub struct File {
             $(pub $field: Option<$type>,)*
             /// Keys that were passed over.

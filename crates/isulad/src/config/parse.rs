@@ -79,7 +79,8 @@ pub fn log_options<'a>(
         }
     };
     for (key, value) in options {
-        let wrong = |what| format!("invalid value {value:?} for log option {key}: it must be {what}");
+        let wrong =
+            |what| format!("invalid value {value:?} for log option {key}: it must be {what}");
         match (key.as_str(), log.driver) {
             ("max-size", LogDriver::JsonFile) => {
                 let size = if value == "-1" { Some(0) } else { bytes(value) };

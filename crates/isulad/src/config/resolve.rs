@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use isula_core::container::{LogConfig, Ulimit};
+use isula_core::container::LogConfig;
 use tracing::level_filters::LevelFilter;
 
 use super::{
@@ -54,7 +54,7 @@ pub(super) struct Sources<'a> {
 type Said<T> = Option<(String, T)>;
 
 impl Sources<'_> {
-    fn origin(&self, key: &str) -> String {
+    pub(super) fn origin(&self, key: &str) -> String {
         format!("{}: {key}", self.path.display())
     }
 
@@ -68,7 +68,7 @@ impl Sources<'_> {
         Some((self.origin(key), value.clone()?))
     }
 
-    fn wrong(&self, key: &str, message: impl Into<String>) -> ConfigError {
+    pub(super) fn wrong(&self, key: &str, message: impl Into<String>) -> ConfigError {
         ConfigError::Value { origin: self.origin(key), message: message.into() }
     }
 
@@ -83,14 +83,16 @@ impl Sources<'_> {
             .collect();
         self.check_storage(&file, &mut warnings)?;
         let flags = self.flags;
-        let data_root = self.directory(("graph", flags.graph.as_deref()), &[
-            ("data-root", &file.data_root),
-            ("graph", &file.graph),
-        ], DATA_ROOT)?;
-        let state_dir = self.directory(("state", flags.state.as_deref()), &[
-            ("exec-root", &file.exec_root),
-            ("state", &file.state),
-        ], STATE)?;
+        let data_root = self.directory(
+            ("graph", flags.graph.as_deref()),
+            &[("data-root", &file.data_root), ("graph", &file.graph)],
+            DATA_ROOT,
+        )?;
+        let state_dir = self.directory(
+            ("state", flags.state.as_deref()),
+            &[("exec-root", &file.exec_root), ("state", &file.state)],
+            STATE,
+        )?;
         if data_root == state_dir {
             let path = data_root.display();
             let message = format!("{path} can't hold both the data and the state of what runs");
@@ -174,7 +176,10 @@ impl Sources<'_> {
             Some((_, path)) if path.as_os_str().is_empty() => Ok(None),
             Some((origin, path)) => absolute(origin, path).map(Some),
             // A daemon with a state directory of its own must not write over the host's file.
-            None if self.flags.state.is_some() || file.state.is_some() || file.exec_root.is_some() => {
+            None if self.flags.state.is_some()
+                || file.state.is_some()
+                || file.exec_root.is_some() =>
+            {
                 Ok(None)
             }
             None => Ok(Some(PIDFILE.into())),
@@ -194,8 +199,9 @@ impl Sources<'_> {
         let verbose = file.debug.unwrap_or(false).then(|| "DEBUG".to_owned());
         let keys = [("debug", verbose), ("log-level", file.log_level.clone())];
         let level = match self.either(("log-level", flag), &keys) {
-            Some((origin, text)) => parse::level(&text)
-                .map_err(|message| ConfigError::Value { origin, message })?,
+            Some((origin, text)) => {
+                parse::level(&text).map_err(|message| ConfigError::Value { origin, message })?
+            }
             None => LevelFilter::INFO,
         };
         let flag = self.flags.log_driver.clone();
@@ -241,48 +247,6 @@ impl Sources<'_> {
         }
     }
 
-    fn ulimits(&self, file: &File) -> Result<Vec<Ulimit>, ConfigError> {
-        let mut ulimits = Vec::new();
-        for (name, entry) in file.default_ulimits.iter().flatten() {
-            let wrong = |message: String| self.wrong("default-ulimits", format!("{name}: {message}"));
-            if let Some(other) = entry.name.as_ref().filter(|other| *other != name) {
-                return Err(wrong(format!("its Name is {other:?}")));
-            }
-            let limit = |value: i64| match value {
-                -1 => Ok(u64::MAX),
-                other => u64::try_from(other)
-                    .map_err(|_| wrong(format!("{other} is no limit, and -1 is none at all"))),
-            };
-            let (soft, hard) = (limit(entry.soft)?, limit(entry.hard)?);
-            if soft > hard {
-                return Err(wrong("the soft limit is above the hard one".to_owned()));
-            }
-            ulimits.push(Ulimit { name: name.clone(), soft, hard });
-        }
-        Ok(ulimits)
-    }
-
-    fn hooks(&self, file: &File) -> Result<Option<serde_json::Value>, ConfigError> {
-        let Some(path) = file.hook_spec.as_ref().filter(|path| !path.is_empty()) else {
-            return Ok(None);
-        };
-        let path = PathBuf::from(path);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(ConfigError::Read { path, source }),
-        };
-        match serde_json::from_slice(&bytes) {
-            Ok(hooks @ serde_json::Value::Object(_)) => Ok(Some(hooks)),
-            Ok(_) => {
-                let message = "it must be an object of OCI hooks".to_owned();
-                Err(ConfigError::Parse { path, line: 1, message })
-            }
-            Err(error) => {
-                Err(ConfigError::Parse { path, line: error.line(), message: error.to_string() })
-            }
-        }
-    }
-
     fn secure_umask(&self, file: &File) -> Result<bool, ConfigError> {
         match file.native_umask.as_deref() {
             None | Some("" | "normal") => Ok(false),
@@ -319,31 +283,6 @@ impl Sources<'_> {
         let message = format!("invalid cgroup {parent:?}: it must be a path such as /isulad");
         Err(ConfigError::Value { origin, message })
     }
-
-    fn check_storage(&self, file: &File, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-        if let Some(driver) = &file.storage_driver
-            && !["", "overlay", "overlay2"].contains(&driver.as_str())
-        {
-            let message = format!("storage driver {driver:?} is not supported: use overlay2");
-            return Err(self.wrong("storage-driver", message));
-        }
-        for option in file.storage_opts.iter().flatten() {
-            let (name, _) = option.split_once('=').unwrap_or((option, ""));
-            match name.strip_prefix("overlay2.").or_else(|| name.strip_prefix("overlay.")) {
-                // Of kernels and of mounts that this engine does not have.
-                Some("override_kernel_check" | "skip_mount_home") => warnings
-                    .push(format!("{}: {name} changes nothing", self.origin("storage-opts"))),
-                Some("size" | "basesize" | "mountopt") => {
-                    let message = format!("{name} is not supported yet");
-                    return Err(self.wrong("storage-opts", message));
-                }
-                _ => {
-                    return Err(self.wrong("storage-opts", format!("unknown option {option:?}")));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 fn absolute(origin: String, path: PathBuf) -> Result<PathBuf, ConfigError> {
@@ -375,8 +314,12 @@ fn sink(options: &mut Options<'_>, state_dir: &Path) -> Result<Sink, String> {
     })?;
     Ok(Sink::File {
         path: directory.unwrap_or_else(|| state_dir.to_owned()).join("isulad.log"),
-        mode: options.take("log-file-mode", "octal permissions such as 0600", octal)?.unwrap_or(0o600),
-        max_size: options.take("max-size", "a size such as 10MB", parse::bytes)?.unwrap_or(10 << 20),
+        mode: options
+            .take("log-file-mode", "octal permissions such as 0600", octal)?
+            .unwrap_or(0o600),
+        max_size: options
+            .take("max-size", "a size such as 10MB", parse::bytes)?
+            .unwrap_or(10 << 20),
         max_files: options
             .take("max-file", "a number above 0", |text| {
                 text.parse().ok().filter(|files| *files > 0)

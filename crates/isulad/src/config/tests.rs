@@ -18,9 +18,7 @@ fn load(json: &str, flags: &[&str]) -> Result<Config, String> {
     let path = Path::new("daemon.json");
     let flags = Flags::parse_from(std::iter::once("isulad").chain(flags.iter().copied()));
     let file = parse(path, json.as_bytes()).map_err(|error| error.to_string())?;
-    Sources { path, flags: &flags }
-        .resolve(file)
-        .map_err(|error| isula_core::error::chain(&error))
+    Sources { path, flags: &flags }.resolve(file).map_err(|error| isula_core::error::chain(&error))
 }
 
 fn good(json: &str, flags: &[&str]) -> Config {
@@ -105,18 +103,54 @@ fn every_honoured_key_changes_what_it_should() {
 }
 
 #[test]
+fn the_shipped_file_asks_for_nothing_unusual() {
+    let config = good(include_str!("../../../../dist/daemon.json"), &[]);
+    let runc = ("/usr/bin/runc".to_owned(), Vec::new());
+    assert_eq!(config.runtimes.get("runc"), Some(&runc));
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config, Config { runtimes: config.runtimes.clone(), ..good("{}", &["-G", "isula"]) });
+}
+
+#[test]
 fn flags_override_the_file() {
     let json = r#"{
         "group": "a", "default-runtime": "runc", "graph": "/a", "state": "/a2",
         "hosts": ["unix:///a"], "pidfile": "/a", "log-level": "INFO", "log-driver": "file",
         "registry-mirrors": ["a"], "insecure-registries": ["a"], "cgroup-parent": "/a"
     }"#;
-    let config = good(json, &[
-        "-G", "", "--default-runtime", "lcr", "--data-root", "/b", "--exec-root", "/b2", "-H",
-        "unix:///b1", "-H", "unix:///b2", "-p", "/b", "-l", "trace", "--log-driver", "stdout",
-        "--registry-mirror", "b1", "--registry-mirror", "b2", "--insecure-registry", "b",
-        "--cgroup-parent", "/b", "--shim", "/b/shim",
-    ]);
+    let config = good(
+        json,
+        &[
+            "-G",
+            "",
+            "--default-runtime",
+            "lcr",
+            "--data-root",
+            "/b",
+            "--exec-root",
+            "/b2",
+            "-H",
+            "unix:///b1",
+            "-H",
+            "unix:///b2",
+            "-p",
+            "/b",
+            "-l",
+            "trace",
+            "--log-driver",
+            "stdout",
+            "--registry-mirror",
+            "b1",
+            "--registry-mirror",
+            "b2",
+            "--insecure-registry",
+            "b",
+            "--cgroup-parent",
+            "/b",
+            "--shim",
+            "/b/shim",
+        ],
+    );
     assert_eq!(config.group.name, "");
     assert_eq!(config.default_runtime, "lcr");
     assert_eq!((config.data_root, config.state_dir), ("/b".into(), "/b2".into()));
@@ -152,7 +186,8 @@ fn each_key_of_former_versions_is_passed_over_or_refused() {
             }
         }
     }
-    let shipped = r#"{"tls": false, "tls-config": {"CAFile": "", "CertFile": ""}, "sup-groups": []}"#;
+    let shipped =
+        r#"{"tls": false, "tls-config": {"CAFile": "", "CertFile": ""}, "sup-groups": []}"#;
     assert!(good(shipped, &[]).warnings.is_empty());
 }
 
@@ -172,12 +207,27 @@ fn what_is_wrong_is_named_with_key_and_line() {
             "{\n \"group\": \"a\",\n\n \"hosts\": \"unix:///x\"\n}",
             "daemon.json:4: hosts: invalid type: string \"unix:///x\", expected a sequence",
         ),
-        ("{\n \"group\": 7\n}", "daemon.json:2: group: invalid type: integer `7`, expected a string"),
-        ("{\"debug\": \"true\"}", "daemon.json:1: debug: invalid type: string \"true\", expected a boolean"),
-        ("{\"max-concurrent-downloads\": -1}", "daemon.json:1: max-concurrent-downloads: invalid value: integer `-1`, expected u32"),
+        (
+            "{\n \"group\": 7\n}",
+            "daemon.json:2: group: invalid type: integer `7`, expected a string",
+        ),
+        (
+            "{\"debug\": \"true\"}",
+            "daemon.json:1: debug: invalid type: string \"true\", expected a boolean",
+        ),
+        (
+            "{\"max-concurrent-downloads\": -1}",
+            "daemon.json:1: max-concurrent-downloads: invalid value: integer `-1`, expected u32",
+        ),
         ("{\"runtimes\": {\"x\": {}}}", "daemon.json:1: runtimes: missing field `path`"),
-        ("{\"runtimes\": {\"x\": {\"path\": \"y\", \"z\": 1}}}", "daemon.json:1: runtimes: unknown field `z`"),
-        ("{\"container-log\": {\"drver\": \"y\"}}", "daemon.json:1: container-log: unknown field `drver`"),
+        (
+            "{\"runtimes\": {\"x\": {\"path\": \"y\", \"z\": 1}}}",
+            "daemon.json:1: runtimes: unknown field `z`",
+        ),
+        (
+            "{\"container-log\": {\"drver\": \"y\"}}",
+            "daemon.json:1: container-log: unknown field `drver`",
+        ),
         ("{\n\"debug\": true,\n\"debug\": true\n}", "daemon.json:3: debug: the key is there twice"),
         ("{\"tls\": false, \"tls\": false}", "daemon.json:1: tls: the key is there twice"),
         ("[]", "daemon.json:1: invalid type"),
@@ -191,39 +241,104 @@ fn what_is_wrong_is_named_with_key_and_line() {
     }
 }
 
+/// Configuration, flags, and how the error begins.
+type Refusal = (&'static str, &'static [&'static str], &'static str);
+
+const REFUSALS: &[Refusal] = &[
+    ("{\"log-level\": \"loud\"}", &[], "daemon.json: log-level: invalid log level \"loud\""),
+    ("{}", &["-l", "loud"], "--log-level: invalid log level"),
+    (
+        "{}",
+        &["-H", "tcp://0.0.0.0:2375"],
+        "--host: cannot listen on \"tcp://0.0.0.0:2375\": tcp needs mutual TLS",
+    ),
+    (
+        "{\"hosts\": [\"unix://x\"]}",
+        &[],
+        "daemon.json: hosts: cannot listen on \"unix://x\": the path must be absolute",
+    ),
+    ("{}", &["-H", "fd://"], "--host: cannot listen on \"fd://\": it must be unix://PATH"),
+    ("{\"graph\": \"x\"}", &[], "daemon.json: graph: x is not an absolute path"),
+    (
+        "{\"graph\": \"/x\", \"data-root\": \"/x\"}",
+        &[],
+        "daemon.json: graph: data-root says the same",
+    ),
+    (
+        "{\"state\": \"/x\", \"exec-root\": \"/x\"}",
+        &[],
+        "daemon.json: state: exec-root says the same",
+    ),
+    ("{\"graph\": \"/x\"}", &["--state", "/x"], "daemon.json: state: /x can't hold both"),
+    ("{}", &["--pidfile", "x"], "--pidfile: x is not an absolute path"),
+    ("{\"log-driver\": \"syslog\"}", &[], "daemon.json: log-driver: invalid log driver"),
+    ("{\"log-opts\": {\"speed\": \"1\"}}", &[], "daemon.json: log-opts: unknown option \"speed\""),
+    (
+        "{\"log-driver\": \"file\", \"log-opts\": {\"max-file\": \"0\"}}",
+        &[],
+        "daemon.json: log-opts: invalid value \"0\" for max-file",
+    ),
+    (
+        "{\"log-driver\": \"file\", \"log-opts\": {\"log-file-mode\": \"9\"}}",
+        &[],
+        "daemon.json: log-opts: invalid value \"9\" for log-file-mode",
+    ),
+    (
+        "{\"container-log\": {\"driver\": \"syslog\"}}",
+        &[],
+        "daemon.json: container-log: log driver \"syslog\" is not supported",
+    ),
+    (
+        "{\"container-log\": {\"opts\": {\"max-size\": \"x\"}}}",
+        &[],
+        "daemon.json: container-log: invalid value \"x\" for log option max-size",
+    ),
+    (
+        "{\"default-runtime\": \"nope\"}",
+        &[],
+        "daemon.json: default-runtime: unknown runtime \"nope\"",
+    ),
+    ("{\"native.umask\": \"0777\"}", &[], "daemon.json: native.umask: invalid value"),
+    ("{\"start-timeout\": \"soon\"}", &[], "daemon.json: start-timeout: invalid duration \"soon\""),
+    ("{\"start-timeout\": \"0s\"}", &[], "daemon.json: start-timeout: invalid duration"),
+    ("{\"cgroup-parent\": \"/a/../b\"}", &[], "daemon.json: cgroup-parent: invalid cgroup"),
+    (
+        "{\"max-concurrent-downloads\": 0}",
+        &[],
+        "daemon.json: max-concurrent-downloads: must be above 0",
+    ),
+    (
+        "{\"storage-driver\": \"devicemapper\"}",
+        &[],
+        "daemon.json: storage-driver: storage driver \"devicemapper\" is not supported",
+    ),
+    (
+        "{\"storage-opts\": [\"overlay2.size=1G\"]}",
+        &[],
+        "daemon.json: storage-opts: overlay2.size is not supported yet",
+    ),
+    ("{\"storage-opts\": [\"dm.fs=xfs\"]}", &[], "daemon.json: storage-opts: unknown option"),
+    (
+        "{\"default-ulimits\": {\"core\": {\"Name\": \"nofile\", \"Soft\": 0, \"Hard\": 0}}}",
+        &[],
+        "daemon.json: default-ulimits: core: its Name is",
+    ),
+    (
+        "{\"default-ulimits\": {\"core\": {\"Soft\": -2, \"Hard\": 0}}}",
+        &[],
+        "daemon.json: default-ulimits: core: -2 is no limit",
+    ),
+    (
+        "{\"default-ulimits\": {\"core\": {\"Soft\": 2, \"Hard\": 1}}}",
+        &[],
+        "daemon.json: default-ulimits: core: the soft limit",
+    ),
+    ("{\"hook-spec\": \"/no/such/file\"}", &[], "cannot read /no/such/file: No such file"),
+];
+
 #[test]
 fn values_that_mean_nothing_are_refused_by_name() {
-    for (json, flags, wanted) in [
-        ("{\"log-level\": \"loud\"}", &[][..], "daemon.json: log-level: invalid log level \"loud\""),
-        ("{}", &["-l", "loud"], "--log-level: invalid log level"),
-        ("{}", &["-H", "tcp://0.0.0.0:2375"], "--host: cannot listen on \"tcp://0.0.0.0:2375\": tcp needs mutual TLS"),
-        ("{\"hosts\": [\"unix://x\"]}", &[], "daemon.json: hosts: cannot listen on \"unix://x\": the path must be absolute"),
-        ("{}", &["-H", "fd://"], "--host: cannot listen on \"fd://\": it must be unix://PATH"),
-        ("{\"graph\": \"x\"}", &[], "daemon.json: graph: x is not an absolute path"),
-        ("{\"graph\": \"/x\", \"data-root\": \"/x\"}", &[], "daemon.json: graph: data-root says the same"),
-        ("{\"state\": \"/x\", \"exec-root\": \"/x\"}", &[], "daemon.json: state: exec-root says the same"),
-        ("{\"graph\": \"/x\"}", &["--state", "/x"], "daemon.json: state: /x can't hold both"),
-        ("{}", &["--pidfile", "x"], "--pidfile: x is not an absolute path"),
-        ("{\"log-driver\": \"syslog\"}", &[], "daemon.json: log-driver: invalid log driver"),
-        ("{\"log-opts\": {\"speed\": \"1\"}}", &[], "daemon.json: log-opts: unknown option \"speed\""),
-        ("{\"log-driver\": \"file\", \"log-opts\": {\"max-file\": \"0\"}}", &[], "daemon.json: log-opts: invalid value \"0\" for max-file"),
-        ("{\"log-driver\": \"file\", \"log-opts\": {\"log-file-mode\": \"9\"}}", &[], "daemon.json: log-opts: invalid value \"9\" for log-file-mode"),
-        ("{\"container-log\": {\"driver\": \"syslog\"}}", &[], "daemon.json: container-log: log driver \"syslog\" is not supported"),
-        ("{\"container-log\": {\"opts\": {\"max-size\": \"x\"}}}", &[], "daemon.json: container-log: invalid value \"x\" for log option max-size"),
-        ("{\"default-runtime\": \"nope\"}", &[], "daemon.json: default-runtime: unknown runtime \"nope\""),
-        ("{\"native.umask\": \"0777\"}", &[], "daemon.json: native.umask: invalid value"),
-        ("{\"start-timeout\": \"soon\"}", &[], "daemon.json: start-timeout: invalid duration \"soon\""),
-        ("{\"start-timeout\": \"0s\"}", &[], "daemon.json: start-timeout: invalid duration"),
-        ("{\"cgroup-parent\": \"/a/../b\"}", &[], "daemon.json: cgroup-parent: invalid cgroup"),
-        ("{\"max-concurrent-downloads\": 0}", &[], "daemon.json: max-concurrent-downloads: must be above 0"),
-        ("{\"storage-driver\": \"devicemapper\"}", &[], "daemon.json: storage-driver: storage driver \"devicemapper\" is not supported"),
-        ("{\"storage-opts\": [\"overlay2.size=1G\"]}", &[], "daemon.json: storage-opts: overlay2.size is not supported yet"),
-        ("{\"storage-opts\": [\"dm.fs=xfs\"]}", &[], "daemon.json: storage-opts: unknown option"),
-        ("{\"default-ulimits\": {\"core\": {\"Name\": \"nofile\", \"Soft\": 0, \"Hard\": 0}}}", &[], "daemon.json: default-ulimits: core: its Name is"),
-        ("{\"default-ulimits\": {\"core\": {\"Soft\": -2, \"Hard\": 0}}}", &[], "daemon.json: default-ulimits: core: -2 is no limit"),
-        ("{\"default-ulimits\": {\"core\": {\"Soft\": 2, \"Hard\": 1}}}", &[], "daemon.json: default-ulimits: core: the soft limit"),
-        ("{\"hook-spec\": \"/no/such/file\"}", &[], "cannot read /no/such/file: No such file"),
-    ] {
+    for (json, flags, wanted) in REFUSALS {
         let error = load(json, flags).unwrap_err();
         assert!(error.starts_with(wanted), "{json}: {error}");
     }
@@ -239,16 +354,31 @@ fn a_missing_file_is_an_error_only_when_it_was_named() {
 #[test]
 fn quantities_are_read_as_go_writes_them() {
     for (text, bytes) in [
-        ("0", Some(0)), ("30KB", Some(30 << 10)), ("10m", Some(10 << 20)), ("1GiB", Some(1 << 30)),
-        ("2 mb", Some(2 << 20)), ("", None), ("m", None), ("-1", None), ("1x", None),
+        ("0", Some(0)),
+        ("30KB", Some(30 << 10)),
+        ("10m", Some(10 << 20)),
+        ("1GiB", Some(1 << 30)),
+        ("2 mb", Some(2 << 20)),
+        ("", None),
+        ("m", None),
+        ("-1", None),
+        ("1x", None),
         ("99999999999999t", None),
     ] {
         assert_eq!(super::parse::bytes(text), bytes, "{text}");
     }
     for (text, duration) in [
-        ("2m", Some(120_000)), ("1h1m1s", Some(3_661_000)), ("500ms", Some(500)), ("0s", Some(0)),
-        ("", None), ("5", None), ("m", None), ("5x", None), ("1d", None),
-        ("99999999999999999999s", None), ("18446744073709551615h", None),
+        ("2m", Some(120_000)),
+        ("1h1m1s", Some(3_661_000)),
+        ("500ms", Some(500)),
+        ("0s", Some(0)),
+        ("", None),
+        ("5", None),
+        ("m", None),
+        ("5x", None),
+        ("1d", None),
+        ("99999999999999999999s", None),
+        ("18446744073709551615h", None),
     ] {
         let wanted = duration.map(Duration::from_millis);
         assert_eq!(super::parse::duration(text), wanted, "{text}");

@@ -98,7 +98,7 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(Error::Encoding),
-        Some((&other, _)) => Err(Error::PlanVersion(other)),
+        Some((&found, _)) => Err(Error::PlanVersion { found, expected: VERSION }),
         None => Err(Error::Encoding(postcard::Error::DeserializeUnexpectedEnd)),
     }
 }
@@ -331,7 +331,7 @@ pub(crate) mod tests {
         }
         let mut other = bytes;
         other[0] = VERSION + 1;
-        assert!(matches!(Plan::decode(&other), Err(Error::PlanVersion(_))));
+        assert!(matches!(Plan::decode(&other), Err(Error::PlanVersion { .. })));
         // Lengths that promise more than there is do not allocate it.
         assert!(Plan::decode(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
     }

@@ -60,7 +60,7 @@ impl ProcessPlan {
     /// The plan as bytes.
     ///
     /// # Errors
-    /// As [`Plan::encode`].
+    /// As [`super::Plan::encode`].
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
         encode(self)
     }
@@ -68,7 +68,7 @@ impl ProcessPlan {
     /// Reads what [`ProcessPlan::encode`] wrote.
     ///
     /// # Errors
-    /// As [`Plan::decode`].
+    /// As [`super::Plan::decode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         decode(bytes)
     }

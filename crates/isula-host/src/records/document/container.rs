@@ -97,7 +97,7 @@ struct ConfigFile {
     exposed_ports: Vec<String>,
     #[serde(with = "text::keys", skip_serializing_if = "Vec::is_empty")]
     volumes: Vec<String>,
-    #[serde(with = "text::text", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "text::as_text", skip_serializing_if = "Option::is_none")]
     stop_signal: Option<Signal>,
     #[serde(with = "text::seconds", skip_serializing_if = "Option::is_none")]
     stop_timeout: Option<Duration>,
@@ -299,7 +299,10 @@ impl Main {
                 return Err(DocumentError::Meaning(format!("{}: Image is missing", super::CONFIG)));
             }
             (ImageType::External, _, None) => {
-                return Err(DocumentError::Meaning(format!("{}: BaseFs is missing", super::CONFIG)));
+                return Err(DocumentError::Meaning(format!(
+                    "{}: BaseFs is missing",
+                    super::CONFIG
+                )));
             }
         };
         Ok(Container {

@@ -23,15 +23,15 @@ pub(super) struct HostFile {
     auto_remove: bool,
     #[serde(rename = "RestartPolicy", with = "restart", skip_serializing_if = "is_default")]
     restart: RestartPolicy,
-    #[serde(rename = "NetworkMode", with = "text::text")]
+    #[serde(rename = "NetworkMode", with = "text::as_text")]
     network: NetworkMode,
-    #[serde(rename = "UTSMode", with = "text::text", skip_serializing_if = "is_default")]
+    #[serde(rename = "UTSMode", with = "text::as_text", skip_serializing_if = "is_default")]
     uts: NamespaceMode,
-    #[serde(rename = "IpcMode", with = "text::text", skip_serializing_if = "is_default")]
+    #[serde(rename = "IpcMode", with = "text::as_text", skip_serializing_if = "is_default")]
     ipc: NamespaceMode,
-    #[serde(rename = "PidMode", with = "text::text", skip_serializing_if = "is_default")]
+    #[serde(rename = "PidMode", with = "text::as_text", skip_serializing_if = "is_default")]
     pid: NamespaceMode,
-    #[serde(rename = "CgroupnsMode", with = "text::text", skip_serializing_if = "is_default")]
+    #[serde(rename = "CgroupnsMode", with = "text::as_text", skip_serializing_if = "is_default")]
     cgroupns: Option<CgroupMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroup_parent: Option<String>,
@@ -115,7 +115,11 @@ struct ResourcesFile {
     blkio_weight: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     oom_kill_disable: Option<bool>,
-    #[serde(rename = "Hugetlbs", with = "text::hugetlb", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        rename = "Hugetlbs",
+        with = "text::hugetlb",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     hugetlb: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     unified: BTreeMap<String, String>,
@@ -133,7 +137,10 @@ mod restart {
         maximum_retry_count: u32,
     }
 
-    pub(super) fn serialize<S: Serializer>(value: &RestartPolicy, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        value: &RestartPolicy,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         let (name, maximum_retry_count) = match value {
             RestartPolicy::No => ("no", 0),
             RestartPolicy::Always => ("always", 0),
@@ -143,7 +150,9 @@ mod restart {
         Policy { name: name.to_owned(), maximum_retry_count }.serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RestartPolicy, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<RestartPolicy, D::Error> {
         let policy = Policy::deserialize(from)?;
         match policy.name.as_str() {
             "" | "no" => Ok(RestartPolicy::No),
@@ -182,7 +191,7 @@ mod mounts {
     #[derive(Default, PartialEq, Serialize, Deserialize)]
     #[serde(rename_all = "PascalCase", default)]
     struct BindOptions {
-        #[serde(with = "text::text")]
+        #[serde(with = "text::as_text")]
         propagation: Propagation,
         #[serde(skip_serializing_if = "Not::not")]
         non_recursive: bool,
@@ -279,11 +288,8 @@ mod ulimits {
     }
 
     pub(super) fn serialize<S: Serializer>(list: &[Ulimit], to: S) -> Result<S::Ok, S::Error> {
-        let entry = |limit: &Ulimit| Entry {
-            name: limit.name.clone(),
-            hard: limit.hard,
-            soft: limit.soft,
-        };
+        let entry =
+            |limit: &Ulimit| Entry { name: limit.name.clone(), hard: limit.hard, soft: limit.soft };
         to.collect_seq(list.iter().map(entry))
     }
 
@@ -295,7 +301,7 @@ mod ulimits {
 
 /// Docker's `Devices`.
 mod devices {
-    use super::{Deserialize, DeviceMapping, Deserializer, Serialize, Serializer};
+    use super::{Deserialize, Deserializer, DeviceMapping, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -305,7 +311,10 @@ mod devices {
         cgroup_permissions: String,
     }
 
-    pub(super) fn serialize<S: Serializer>(list: &[DeviceMapping], to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        list: &[DeviceMapping],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         let entry = |device: &DeviceMapping| Entry {
             path_on_host: device.host.clone(),
             path_in_container: device.container.clone(),
@@ -335,7 +344,7 @@ mod log {
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Entry {
-        #[serde(with = "text::text")]
+        #[serde(with = "text::as_text")]
         r#type: LogDriver,
         config: Options,
     }
@@ -349,10 +358,8 @@ mod log {
     }
 
     pub(super) fn serialize<S: Serializer>(log: &LogConfig, to: S) -> Result<S::Ok, S::Error> {
-        let config = Options {
-            max_file: log.max_files.to_string(),
-            max_size: log.max_size.to_string(),
-        };
+        let config =
+            Options { max_file: log.max_files.to_string(), max_size: log.max_size.to_string() };
         Entry { r#type: log.driver, config }.serialize(to)
     }
 

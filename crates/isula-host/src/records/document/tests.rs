@@ -256,6 +256,48 @@ fn every_choice_comes_back() {
     assert_eq!(there_and_back(&container), container);
 }
 
+const SEED: &str = r#"{
+    "CommonConfig": {
+        "Path": "sh",
+        "Config": {
+            "Hostname": "localhost",
+            "User": "",
+            "Tty": true,
+            "OpenStdin": true,
+            "Env": [
+                "PATH=/bin"
+            ],
+            "Cmd": [
+                "sh"
+            ],
+            "WorkingDir": "",
+            "LogDriver": "json-file"
+        },
+        "Created": "2020-07-27T08:25:16.170149428Z",
+        "Image": "openeuler/openeuler:20.09",
+        "ImageType": "oci",
+        "Name": "web",
+        "id": "abababababababababababababababababababababababababababababababab"
+    },
+    "Image": "sha256:0707070707070707070707070707070707070707070707070707070707070707",
+    "State": {
+        "FinishedAt": "0001-01-01T00:00:00Z",
+        "Pid": 19232,
+        "PPid": 19229,
+        "StartTime": 2731408,
+        "PStartTime": 2731402,
+        "Running": true,
+        "StartedAt": "2020-07-27T16:25:16.286812971Z",
+        "ExitCode": 0,
+        "OOMKilled": false,
+        "Error": "",
+        "Paused": false,
+        "RestartCount": 0,
+        "HasBeenManuallyStopped": false
+    }
+}
+"#;
+
 #[test]
 fn the_documents_have_the_names_and_the_order_of_the_seed() {
     let mut container = full();
@@ -270,54 +312,7 @@ fn the_documents_have_the_names_and_the_order_of_the_seed() {
     container.host = HostConfig { runtime: "lcr".to_owned(), ..HostConfig::default() };
     (container.restarts, container.stopped_by_user) = (0, false);
     let documents = encode(&container).unwrap();
-    let hex = "ab".repeat(32);
-    let image = "07".repeat(32);
-    assert_eq!(
-        documents.config,
-        format!(
-            r#"{{
-    "CommonConfig": {{
-        "Path": "sh",
-        "Config": {{
-            "Hostname": "localhost",
-            "User": "",
-            "Tty": true,
-            "OpenStdin": true,
-            "Env": [
-                "PATH=/bin"
-            ],
-            "Cmd": [
-                "sh"
-            ],
-            "WorkingDir": "",
-            "LogDriver": "json-file"
-        }},
-        "Created": "2020-07-27T08:25:16.170149428Z",
-        "Image": "openeuler/openeuler:20.09",
-        "ImageType": "oci",
-        "Name": "web",
-        "id": "{hex}"
-    }},
-    "Image": "sha256:{image}",
-    "State": {{
-        "FinishedAt": "0001-01-01T00:00:00Z",
-        "Pid": 19232,
-        "PPid": 19229,
-        "StartTime": 2731408,
-        "PStartTime": 2731402,
-        "Running": true,
-        "StartedAt": "2020-07-27T16:25:16.286812971Z",
-        "ExitCode": 0,
-        "OOMKilled": false,
-        "Error": "",
-        "Paused": false,
-        "RestartCount": 0,
-        "HasBeenManuallyStopped": false
-    }}
-}}
-"#
-        )
-    );
+    assert_eq!(documents.config, SEED);
     let host: serde_json::Value = serde_json::from_str(&documents.host).unwrap();
     let log = json!({"Type": "json-file", "Config": {"max-size": "10485760", "max-file": "3"}});
     assert_eq!(host, json!({"Runtime": "lcr", "NetworkMode": "none", "LogConfig": log}));

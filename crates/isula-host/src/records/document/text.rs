@@ -1,11 +1,6 @@
 //! Values that Docker writes as text, lists of pairs, or maps that keep their order.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    marker::PhantomData,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
 use isula_core::{
     container::{CgroupMode, LogDriver, NamespaceMode, NetworkMode, Propagation},
@@ -27,7 +22,7 @@ pub(super) trait Text: Sized {
 }
 
 /// For `#[serde(with)]`: a [`Text`] as a JSON string.
-pub(super) mod text {
+pub(super) mod as_text {
     use super::{Deserialize, Deserializer, Serializer, Text, de};
 
     pub(in super::super) fn serialize<T: Text, S: Serializer>(

@@ -109,7 +109,9 @@ fn namespace(
         // Docker's default; nothing else can join it unless it asks to.
         ("shareable", Some(_)) if what == "ipc" => Ok(NamespaceMode::Private),
         ("host", _) => Ok(NamespaceMode::Host),
-        (other, Some(join)) if other.len() > "container:".len() && other.starts_with("container:") => {
+        (other, Some(join))
+            if other.len() > "container:".len() && other.starts_with("container:") =>
+        {
             *join = other.strip_prefix("container:").map(str::to_owned);
             Ok(NamespaceMode::Private)
         }

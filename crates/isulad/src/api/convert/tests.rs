@@ -54,7 +54,8 @@ fn modes_are_read_by_their_names() {
         ("host", NetworkMode::Host, None),
         ("container:web", NetworkMode::None, Some("web")),
     ] {
-        let new = convert(v1::HostConfig { network: text.to_owned(), ..Default::default() }).unwrap();
+        let new =
+            convert(v1::HostConfig { network: text.to_owned(), ..Default::default() }).unwrap();
         assert_eq!((new.host.network, new.joins.network.as_deref()), (mode, join), "{text}");
     }
     for (text, mode, join) in [
@@ -107,7 +108,10 @@ fn what_means_nothing_is_refused() {
         (|host| host.restart = "on-failure:x".to_owned(), "invalid restart policy"),
         (|host| host.restart = "on-failure:-1".to_owned(), "invalid restart policy"),
         (|host| host.log_driver = "fluentd".to_owned(), "log driver \"fluentd\" is not supported"),
-        (|host| drop(host.log_options.insert("env".to_owned(), "x".to_owned())), "unknown log option"),
+        (
+            |host| drop(host.log_options.insert("env".to_owned(), "x".to_owned())),
+            "unknown log option",
+        ),
         (|host| host.hooks_json = b"[]".as_slice().into(), "must be a JSON object"),
         (|host| host.hooks_json = b"{".as_slice().into(), "no JSON"),
         (
@@ -169,7 +173,10 @@ fn a_log_begins_from_the_daemons_default() {
     let log = |driver: &str, options: &[(&str, &str)]| {
         let host = v1::HostConfig {
             log_driver: driver.to_owned(),
-            log_options: options.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            log_options: options
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
             ..Default::default()
         };
         let request = v1::CreateRequest { host: Some(host), ..Default::default() };
@@ -177,16 +184,18 @@ fn a_log_begins_from_the_daemons_default() {
     };
     assert_eq!(log("", &[]), default);
     assert_eq!(log("", &[("max-size", "1k")]), LogConfig { max_size: 1024, ..default.clone() });
-    assert_eq!(log("json-file", &[("max-file", "2")]), LogConfig { max_files: 2, ..default.clone() });
+    assert_eq!(
+        log("json-file", &[("max-file", "2")]),
+        LogConfig { max_files: 2, ..default.clone() }
+    );
     assert_eq!(log("json-file", &[("max-size", "-1")]).max_size, 0);
     assert_eq!(log("none", &[]).driver, LogDriver::None);
 }
 
 #[test]
 fn how_to_stop_is_read_from_the_timeout() {
-    let stop = |timeout_seconds| {
-        super::stop(&v1::StopRequest { timeout_seconds, ..Default::default() })
-    };
+    let stop =
+        |timeout_seconds| super::stop(&v1::StopRequest { timeout_seconds, ..Default::default() });
     assert_eq!(stop(None).unwrap().patience, None);
     assert_eq!(stop(Some(-1)).unwrap().patience, Some(Patience::Forever));
     assert_eq!(stop(Some(3)).unwrap().patience, Some(Patience::For(Duration::from_secs(3))));

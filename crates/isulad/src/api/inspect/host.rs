@@ -61,7 +61,9 @@ pub(super) fn render(host: &HostConfig) -> Value {
         "HookSpec": host.hooks,
     });
     // Docker has the resources beside the others.
-    if let (Value::Object(shown), Value::Object(resources)) = (&mut shown, resources(&host.resources)) {
+    if let (Value::Object(shown), Value::Object(resources)) =
+        (&mut shown, resources(&host.resources))
+    {
         shown.extend(resources);
     }
     shown

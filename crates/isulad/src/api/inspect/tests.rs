@@ -86,10 +86,28 @@ fn run() -> Run {
 fn a_running_container_has_every_key() {
     let shown = shown(State::Running(run()), "running");
     for key in [
-        "Id", "Created", "Path", "Args", "State", "Resources", "Image", "ResolvConfPath",
-        "HostnamePath", "HostsPath", "LogPath", "Name", "RestartCount", "MountLabel",
-        "ProcessLabel", "SeccompProfile", "NoNewPrivileges", "HostConfig", "GraphDriver", "Mounts",
-        "Config", "NetworkSettings",
+        "Id",
+        "Created",
+        "Path",
+        "Args",
+        "State",
+        "Resources",
+        "Image",
+        "ResolvConfPath",
+        "HostnamePath",
+        "HostsPath",
+        "LogPath",
+        "Name",
+        "RestartCount",
+        "MountLabel",
+        "ProcessLabel",
+        "SeccompProfile",
+        "NoNewPrivileges",
+        "HostConfig",
+        "GraphDriver",
+        "Mounts",
+        "Config",
+        "NetworkSettings",
     ] {
         assert!(shown.get(key).is_some(), "{key}");
     }
@@ -125,7 +143,10 @@ fn an_end_is_shown_with_its_reason_and_a_restart_as_running() {
     let state = &shown(State::Stopped(exit.clone()), "exited")["State"];
     assert_eq!((&state["Status"], &state["Running"]), (&json!("exited"), &json!(false)));
     assert_eq!((&state["ExitCode"], &state["OOMKilled"]), (&json!(137), &json!(true)));
-    assert_eq!((&state["Error"], &state["FinishedAt"]), (&json!("why"), &json!("2024-01-02T03:04:07Z")));
+    assert_eq!(
+        (&state["Error"], &state["FinishedAt"]),
+        (&json!("why"), &json!("2024-01-02T03:04:07Z"))
+    );
     let state = &shown(State::Stopped(exit), "restarting")["State"];
     assert_eq!((&state["Status"], &state["Restarting"]), (&json!("restarting"), &json!(true)));
     assert_eq!(state["Running"], true);
