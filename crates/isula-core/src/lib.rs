@@ -8,6 +8,7 @@ pub mod container;
 pub mod error;
 pub mod event;
 pub mod fault;
+pub mod health;
 pub mod id;
 pub mod image;
 pub mod ports;

@@ -209,7 +209,7 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
             libc::SYS_pidfd_send_signal,
             pidfd.as_raw_fd(),
             signal,
-            std::ptr::null::<libc::siginfo_t>(),
+            ptr::null::<libc::siginfo_t>(),
             0u32,
         )
     };
@@ -265,7 +265,7 @@ pub fn new_session_keyring() -> io::Result<()> {
     const JOIN_SESSION_KEYRING: i32 = 1;
     // SAFETY: a null name asks for an anonymous keyring; no memory is touched.
     let result = unsafe {
-        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, ptr::null::<libc::c_char>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

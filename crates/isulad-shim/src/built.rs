@@ -6,7 +6,6 @@ use lcr::cgroup::Cgroup;
 use lcr::plan::Hooks;
 use lcr::{Plan, Stdio};
 
-use crate::external::Runtime;
 use crate::failure::{failure, other, refused};
 use crate::protocol::Failure;
 use crate::stdio::{self, Sides};
@@ -26,8 +25,6 @@ pub struct Built {
     pub cgroup: Option<Cgroup>,
     /// What is called after its end.
     pub hooks: Hooks,
-    /// The runtime that built it, unless that is the built-in one.
-    pub external: Option<Runtime>,
 }
 
 /// Builds a container with the built-in runtime.
@@ -58,7 +55,6 @@ pub fn build(
         warnings,
         cgroup: Some(plan.cgroup.cgroup().clone()),
         hooks: plan.hooks,
-        external: None,
     };
     Ok((built, sides))
 }

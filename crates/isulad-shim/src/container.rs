@@ -68,12 +68,13 @@ impl Container {
             }
             None => None,
         };
-        let (built, sides) = match start.external {
+        let external = start.external.map(|external| Runtime::new(external, start.id));
+        let (built, sides) = match &external {
             None => {
                 let size = start.attach.and_then(|wants| wants.size);
                 built::build(plan, start.open_stdin, size)?
             }
-            Some(external) => Runtime::new(external, start.id).build(plan, start.open_stdin)?,
+            Some(external) => external.build(plan, start.open_stdin)?,
         };
         let at = Time::now();
         // Who leaves a terminal has detached from it: as Docker does, it stays open for the next.
@@ -97,7 +98,7 @@ impl Container {
             pidfd: built.pidfd,
             streams,
             ended: None,
-            external: built.external,
+            external,
             bundle,
             cgroup: built.cgroup,
             hooks: built.hooks,

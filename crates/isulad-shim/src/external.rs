@@ -83,7 +83,7 @@ impl Runtime {
     ///
     /// # Errors
     /// Says what could not be done, with the end of the runtime's log; nothing is left then.
-    pub fn build(self, cgroup: &[u8], open_stdin: bool) -> Result<(Built, Sides), Failure> {
+    pub fn build(&self, cgroup: &[u8], open_stdin: bool) -> Result<(Built, Sides), Failure> {
         if let Some(overlay) = &self.external.overlay {
             mount_rootfs(overlay).map_err(|error| failure("mount the root file system", &error))?;
         }
@@ -105,7 +105,6 @@ impl Runtime {
                     warnings: Vec::new(),
                     cgroup: postcard::from_bytes(cgroup).ok(),
                     hooks: Hooks::default(),
-                    external: Some(self),
                 };
                 Ok((built, sides))
             }

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +13,10 @@ use std::{
 };
 
 use isula_core::error::{PortError, chain};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Resource, Rlimit, getpid, getrlimit, pidfd_open, setrlimit},
+};
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
@@ -224,29 +227,50 @@ fn directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
         .map_err(cannot("use the directory", path))
 }
 
+/// How long a daemon that was killed may take to be gone.
+const DYING: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// Keeps a second daemon away from a directory as long as the file is open.
 fn lock(directory: &Path) -> Result<File, DaemonError> {
     let path = directory.join("isulad.lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).mode(0o600);
     let mut file = options.open(&path).map_err(cannot("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let read = file.read_to_string(&mut pid);
-            let said = read.is_ok() && !pid.trim().is_empty();
-            let holder = if said { format!(" (pid {})", pid.trim()) } else { String::new() };
+    let mut locked = file.try_lock();
+    if matches!(locked, Err(TryLockError::WouldBlock)) {
+        let mut text = String::new();
+        // What can't be read names nobody.
+        let _ = file.read_to_string(&mut text);
+        let holder = text.trim().parse().ok().and_then(Pid::from_raw);
+        if let Some(holder) = holder.filter(|holder| *holder != getpid()) {
+            wait_for_end(holder);
+            locked = file.try_lock();
+        }
+        if matches!(locked, Err(TryLockError::WouldBlock)) {
+            let holder = holder.map_or_else(String::new, |pid| format!(" (pid {pid})"));
             return Err(DaemonError::Taken { holder, path: directory.to_owned() });
         }
-        Err(TryLockError::Error(error)) => return Err(cannot("lock", &path)(error)),
+    }
+    if let Err(TryLockError::Error(error)) = locked {
+        return Err(cannot("lock", &path)(error));
     }
     // Only for the message above: a full disk must not keep the daemon from starting.
-    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let noted = file
+        .set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| writeln!(file, "{}", std::process::id()));
     if let Err(error) = noted {
         tracing::warn!(path = %path.display(), %error, "cannot write the pid into the lock file");
     }
     Ok(file)
+}
+
+/// Waits a moment for a process that may be dying.
+fn wait_for_end(pid: Pid) {
+    if let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) {
+        // Whether it ended, the lock shows.
+        let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&DYING));
+    }
 }
 
 /// A file with the daemon's pid, gone with it.

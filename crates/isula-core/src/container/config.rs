@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::signal::Signal;
+use crate::{health::Healthcheck, signal::Signal};
 
 /// What runs in a container, after the image's configuration was merged in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,21 +53,6 @@ impl Config {
     pub fn args(&self) -> Vec<String> {
         self.entrypoint.iter().chain(&self.cmd).cloned().collect()
     }
-}
-
-/// A health check, as an image or a user asks for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Healthcheck {
-    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`.
-    pub test: Vec<String>,
-    /// Pause between two checks.
-    pub interval: Duration,
-    /// Time limit of one check.
-    pub timeout: Duration,
-    /// Failures within this time after the start do not count.
-    pub start_period: Duration,
-    /// Failures in a row that make the container unhealthy.
-    pub retries: u32,
 }
 
 /// A further process in a running container.

@@ -15,7 +15,8 @@ pub mod security;
 mod state;
 mod verify;
 
-pub use config::{Config, ExecConfig, Healthcheck};
+pub use crate::health::Healthcheck;
+pub use config::{Config, ExecConfig};
 pub use filter::{FilterError, Filters};
 pub use host_config::{
     CgroupMode, DeviceMapping, HostConfig, LogConfig, LogDriver, Mount, MountKind, NamespaceMode,

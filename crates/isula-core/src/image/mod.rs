@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::container::Healthcheck;
+use crate::health::Healthcheck;
 
 /// The id of an image: the digest of its configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

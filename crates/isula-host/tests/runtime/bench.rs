@@ -121,7 +121,7 @@ impl Bench {
             state_dir: root.path().join("state"),
             shim_path: SHIM.clone(),
             runtimes,
-            cgroup_parent: format!("/isula-host-test/{name}-{}", std::process::id()),
+            cgroup_parent: format!("/isula-host-test-{name}-{}", std::process::id()),
             start_timeout,
         };
         let runtimes = Arc::new(Runtimes::new(settings.clone()).unwrap());
@@ -297,6 +297,9 @@ impl Drop for Bench {
         let cgroup = Cgroup::new(&hierarchies, Path::new(&self.settings.cgroup_parent)).unwrap();
         let _ = cgroup.kill();
         let _ = cgroup.remove();
+        // runc makes the parent in a version 2 beside version 1, too, and leaves it.
+        let unified = Path::new("/sys/fs/cgroup/unified");
+        let _ = std::fs::remove_dir(unified.join(cgroup.path()));
     }
 }
 

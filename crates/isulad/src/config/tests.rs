@@ -108,7 +108,10 @@ fn the_shipped_file_asks_for_nothing_unusual() {
     let runc = ("/usr/bin/runc".to_owned(), Vec::new());
     assert_eq!(config.runtimes.get("runc"), Some(&runc));
     assert_eq!(config.warnings, [""; 0]);
-    assert_eq!(config, Config { runtimes: config.runtimes.clone(), ..good("{}", &["-G", "isula"]) });
+    assert_eq!(
+        config,
+        Config { runtimes: config.runtimes.clone(), ..good("{}", &["-G", "isula"]) }
+    );
 }
 
 #[test]

@@ -131,6 +131,11 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
+    /// Sends the signal only.
+    pub fn kill_at_once(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     pub fn terminate(&mut self) -> ExitStatus {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
