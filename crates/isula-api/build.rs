@@ -5,9 +5,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["containers", "images", "system"].map(|name| format!("isula/v1/{name}.proto"));
     println!("cargo::rerun-if-changed={root}");
     let descriptors = protox::compile(&files, [root])?;
-    tonic_prost_build::configure()
-        .build_transport(false)
-        .bytes(".")
-        .compile_fds(descriptors)?;
+    tonic_prost_build::configure().build_transport(false).bytes(".").compile_fds(descriptors)?;
     Ok(())
 }

@@ -261,15 +261,15 @@ fn flags_of_devices(runtime: &str) -> Result<()> {
     assert_eq!(
         shell(
             &world,
-            &["--device", "/dev/kmsg:/dev/k:r"],
+            &["--device", "/dev/loop-control:/dev/k:r"],
             "test -c /dev/k && (: < /dev/k) && echo read; (: > /dev/k) 2>/dev/null || echo not written"
         )?,
         "read\nnot written"
     );
     // A node made by the container is useless unless a rule allows it.
-    let make = "mknod /tmp/k c 1 11; (: < /tmp/k) 2>/dev/null && echo opened || echo refused";
+    let make = "mknod /tmp/k c 10 237; (: < /tmp/k) 2>/dev/null && echo opened || echo refused";
     assert_eq!(shell(&world, &[], make)?, "refused");
-    assert_eq!(shell(&world, &["--device-cgroup-rule", "c 1:11 r"], make)?, "opened");
+    assert_eq!(shell(&world, &["--device-cgroup-rule", "c 10:237 r"], make)?, "opened");
     world.finish()
 }
 

@@ -24,7 +24,7 @@ pub struct Process {
     pub streams: Option<Streams>,
     /// Its exit status.
     pub code: Option<i32>,
-    pidfd: OwnedFd,
+    pub pidfd: OwnedFd,
 }
 
 /// A process that a runtime has started, before it is watched.

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use isula_sys::files::Durability;
-use isula_sys::packet;
 use isula_sys::signal::{Signal, SignalFile};
+use isula_sys::{packet, process};
 use rustix::process::WaitOptions;
 
 use crate::container::{Container, INIT};
@@ -173,6 +173,12 @@ impl Shim {
     /// Collects every child that has ended: the init process, exec processes, calls of a runtime,
     /// and orphans, whose new parent a subreaper is.
     fn reap(&mut self) {
+        // A process that a runtime starts may end before its pid is known here: orphans stay
+        // unreaped, so that it can be found, until the call is over.
+        while self.calls.iter().any(|call| call.starts.is_some()) {
+            let Some((pid, code)) = self.known_end() else { return };
+            self.ended(pid, code);
+        }
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let code = match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => code,
@@ -181,6 +187,19 @@ impl Shim {
             };
             self.ended(pid.as_raw_nonzero().get(), code);
         }
+    }
+
+    /// Collects one process that is known here, if one has ended.
+    fn known_end(&self) -> Option<(i32, i32)> {
+        let init = self.container.iter().filter(|container| container.ended.is_none());
+        let init = init.map(|container| (container.started.pid, &container.pidfd));
+        let calls = self.calls.iter().map(|call| (call.pid, &call.pidfd));
+        let execs = self.execs.iter().filter(|exec| exec.code.is_none());
+        let execs = execs.map(|exec| (exec.pid, &exec.pidfd));
+        init.chain(calls).chain(execs).find_map(|(pid, pidfd)| {
+            let ending = process::try_wait(pidfd.as_fd()).ok()??;
+            Some((pid, i32::from(ending.status())))
+        })
     }
 
     fn ended(&mut self, pid: i32, code: i32) {

