@@ -14,8 +14,9 @@ ISULA_BIN_DIR=$PWD/target/$target/release cargo test --quiet --workspace --exclu
 step "end-to-end tests"
 ISULA_BIN_DIR=$PWD/target/$target/release cargo test --quiet -p isula-tests --test e2e
 step "crash tests (fault points compiled in)"
-cargo build --release --quiet --target "$target" --target-dir target/testing -p isulad --features testing
-ISULA_BIN_DIR=$PWD/target/$target/release ISULAD_TESTING=$PWD/target/testing/$target/release/isulad \
+cargo build --quiet -p isulad --features testing
+cp target/debug/isulad target/isulad-testing
+ISULA_BIN_DIR=$PWD/target/$target/release ISULAD_TESTING=$PWD/target/isulad-testing \
     cargo test --quiet -p isula-tests --test crash
 step "static programs for aarch64, started once under qemu-user"
 tools/aarch64.sh

@@ -1,7 +1,7 @@
 //! Fault points: named steps at which the crash tests stop the process.
 //!
 //! `fault::point("create.records")` is nothing in a normal build. Under the `testing` feature it
-//! calls what [`install`] was given; the daemon then dies as by SIGKILL if the test named this
+//! calls what `install` was given; the daemon then dies as by SIGKILL if the test named this
 //! point.
 
 /// What happens at a fault point.

@@ -24,6 +24,7 @@ pub struct Process {
     pub streams: Option<Streams>,
     /// Its exit status.
     pub code: Option<i32>,
+    /// A descriptor of it, for as long as it is not reaped.
     pub pidfd: OwnedFd,
 }
 

@@ -155,7 +155,7 @@ impl Runtime {
         self.call(self.command(arguments), serial, None)
     }
 
-    /// Begins an exec; [`Runtime::started`] finds the process when the call has ended well.
+    /// Begins an exec; [`Start::found`] finds the process when the call has ended well.
     ///
     /// # Errors
     /// When the runtime can't be called.

@@ -1,5 +1,5 @@
 //! The ports: what the engine needs from the world, each a trait that an adaptor of `isula-host`
-//! or `isula-image` fulfils, and a fake in [`crate::testing`].
+//! or `isula-image` fulfils, and a fake in `crate::testing`.
 
 mod images;
 mod records;

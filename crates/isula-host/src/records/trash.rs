@@ -66,35 +66,32 @@ impl Trash {
     /// runtime; does nothing while a call before it is still at work.
     pub(crate) fn empty(&self) {
         if !self.inside.emptying.swap(true, Ordering::AcqRel) {
-            tokio::spawn(self.clone().empty_slowly());
+            let trash = self.clone();
+            // One thread for all of it: jobs in turn would keep every idle thread awake.
+            tokio::task::spawn_blocking(move || trash.empty_slowly());
         }
     }
 
-    async fn empty_slowly(self) {
+    fn empty_slowly(&self) {
         loop {
             let found = self.contents();
-            if found.is_empty() {
-                self.inside.emptying.store(false, Ordering::Release);
-                // Something may have come in before the flag was down.
-                if self.contents().is_empty() || self.inside.emptying.swap(true, Ordering::AcqRel) {
-                    return;
-                }
-            }
             let mut failed = 0;
             for path in &found {
                 let began = Instant::now();
-                let doomed = path.clone();
-                let removed = tokio::task::spawn_blocking(move || remove(&doomed)).await;
-                if let Ok(Err(error)) = removed {
+                if let Err(error) = remove(path) {
                     failed += 1;
                     tracing::warn!(path = %path.display(), %error, "cannot empty the trash");
                 }
-                tokio::time::sleep(began.elapsed().max(PAUSE)).await;
+                std::thread::sleep(began.elapsed().max(PAUSE));
             }
-            if failed == found.len() && failed > 0 {
-                // Nothing can be removed now; the next call or the next start tries again.
+            // What can't be removed now is left for the next call or the next start.
+            if failed == found.len() {
                 self.inside.emptying.store(false, Ordering::Release);
-                return;
+                // Something may have come in before the flag was down.
+                let missed = self.contents().len() > failed;
+                if !missed || self.inside.emptying.swap(true, Ordering::AcqRel) {
+                    return;
+                }
             }
         }
     }
@@ -123,8 +120,8 @@ mod tests {
     use super::Trash;
     use std::fs;
 
-    #[tokio::test]
-    async fn what_is_taken_is_gone_at_once_and_deleted_later() {
+    #[test]
+    fn what_is_taken_is_gone_at_once_and_deleted_later() {
         let root = tempfile::tempdir().unwrap();
         let trash = Trash::open(root.path().join("trash")).unwrap();
         for round in 0..3 {
@@ -136,7 +133,7 @@ mod tests {
         }
         assert!(!trash.take(&root.path().join("victim")).unwrap());
         assert_eq!(trash.contents().len(), 3);
-        trash.clone().empty_slowly().await;
+        trash.empty_slowly();
         assert_eq!(trash.contents().len(), 0);
     }
 
