@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use anyhow::Result;
 use isula_tests::programs::repository;
 
-/// Every name that stands in a call of `fault::point`.
+/// Every name that stands in a call of `fault::point`, be it one of several.
 pub fn all() -> Result<BTreeSet<String>> {
     let mut points = BTreeSet::new();
     let mut waiting: Vec<PathBuf> = vec![repository().join("crates")];
@@ -17,10 +17,12 @@ pub fn all() -> Result<BTreeSet<String>> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path)?;
                 let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-                for line in code {
-                    for call in line.split("fault::point(\"").skip(1) {
-                        points.insert(call.split('"').next().unwrap_or_default().to_owned());
-                    }
+                let code: String = code.collect::<Vec<_>>().join("\n");
+                for call in code.split("fault::point(").skip(1) {
+                    // A name, or a choice of names.
+                    let call = call.split(';').next().unwrap_or_default();
+                    let texts = call.split('"').skip(1).step_by(2).map(str::to_owned);
+                    points.extend(texts.filter(|text| text.contains('.')));
                 }
             }
         }

@@ -65,7 +65,7 @@ fn process(path: &Path, found: &mut BTreeSet<String>) {
     if zombie && orphan {
         return;
     }
-    if name.starts_with("isula") || name == "lcr" || name.starts_with("runc") {
+    if ["isula", "isulad", "isulad-shim", "lcr", "runc"].contains(&name) {
         let state = if zombie { " (zombie)" } else { "" };
         found.insert(format!("process {} {name}{state}", path.display()));
     }

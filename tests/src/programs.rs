@@ -23,10 +23,8 @@ pub fn program(name: &str) -> Result<PathBuf> {
 
 /// The daemon with fault points, from `ISULAD_TESTING`.
 pub fn daemon_with_faults() -> Result<PathBuf> {
-    let path = env::var_os("ISULAD_TESTING").map_or_else(
-        || repository().join("target/isulad-testing"),
-        PathBuf::from,
-    );
+    let path = env::var_os("ISULAD_TESTING")
+        .map_or_else(|| repository().join("target/isulad-testing"), PathBuf::from);
     ensure!(path.exists(), "{} is not built: run `make test`", path.display());
     Ok(path)
 }

@@ -189,6 +189,14 @@ mod tests {
         assert_eq!(volumes.list().await.unwrap().len(), 1);
     }
 
+    #[tokio::test]
+    async fn the_volumes_conform() {
+        let root = tempfile::tempdir().unwrap();
+        let records = JournaledRecords::open(root.path()).unwrap();
+        let volumes = LocalVolumes::open(root.path(), &records).unwrap();
+        isula_core::testing::conformance::volumes(std::sync::Arc::new(volumes)).await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn of_many_that_want_a_volume_one_makes_it() {
         let root = tempfile::tempdir().unwrap();
