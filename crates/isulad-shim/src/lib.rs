@@ -47,6 +47,10 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if reaper::is_wanted(name.as_ref()) {
         return reaper::run(arguments);
     }
+    if arguments.next().is_some_and(|argument| argument == "--version") {
+        println!("isulad-shim {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
     match keep(rustix::stdio::stdin()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -18,7 +18,7 @@ use lcr::cgroup::Cgroup;
 use oci_spec::runtime::Spec;
 
 use super::compile::{BUILT_IN, ExecFilter};
-use super::directory::{Record, RunDirectory, read_file};
+use super::directory::{Named, Record, RunDirectory, read_file};
 use super::keeper::{self, Keeper, Parts, end_without_shim, outlive, recorded_exit};
 use super::link::Link;
 use super::processes::{cannot, is_frozen};
@@ -129,6 +129,11 @@ impl Runtimes {
         bundle = bundle.or_else(|| record.as_ref().map(|record| record.bundle.clone()));
         if !over {
             self.force(id, runtime, &directory, record).await?;
+        }
+        if let Some(keeper) = keeper.filter(|keeper| over && keeper.external) {
+            // On its way out it has the runtime take the container away, whose log is written here.
+            let shim = Named { pid: keeper.run.shim_pid, start: keeper.run.shim_start };
+            let _ = tokio::time::timeout(FAREWELL, outlive(shim)).await;
         }
         fault::point("clean.ended");
         blocking(move || {
