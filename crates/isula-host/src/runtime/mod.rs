@@ -61,6 +61,9 @@ impl Settings {
     pub const START_TIMEOUT: Duration = Duration::from_mins(2);
 }
 
+/// Clean-ups that may go on at once.
+const TURNS: usize = 64;
+
 /// The runtimes of this host.
 pub struct Runtimes {
     state_dir: PathBuf,
@@ -69,6 +72,9 @@ pub struct Runtimes {
     external: BTreeMap<String, ExternalRuntime>,
     patience: Duration,
     containers: Mutex<HashMap<ContainerId, Arc<Keeper>>>,
+    /// Who cleans up after a container waits for whoever does so already: half of a directory is
+    /// nothing to build a new run on. A container's turn is the one of the first byte of its id.
+    cleaning: [tokio::sync::Mutex<()>; TURNS],
 }
 
 impl Runtimes {
@@ -105,7 +111,15 @@ impl Runtimes {
             external: runtimes,
             patience: start_timeout,
             containers: Mutex::default(),
+            cleaning: std::array::from_fn(|_| tokio::sync::Mutex::default()),
         })
+    }
+
+    /// The turn to clean up after a container.
+    async fn turn(&self, id: &ContainerId) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let byte = id.as_str().get(..2).and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let turn = self.cleaning.get(byte.unwrap_or_default() % TURNS)?;
+        Some(turn.lock().await)
     }
 
     fn containers(&self) -> MutexGuard<'_, HashMap<ContainerId, Arc<Keeper>>> {

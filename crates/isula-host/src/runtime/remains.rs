@@ -104,6 +104,7 @@ impl Runtimes {
     }
 
     pub(super) async fn clean_container(&self, id: &ContainerId, runtime: &str) -> Result<()> {
+        let _turn = self.turn(id).await;
         let directory = self.directory(id);
         let keeper = self.containers().remove(id);
         let mut bundle = keeper.as_ref().map(|keeper| keeper.bundle.clone());
