@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=x86_64-unknown-linux-musl
+export PATH=$PWD/target/tools/usr/bin:$PATH
 step() { printf '\n== %s\n' "$*"; }
 
 step "formatting, lints, documentation, licences, shape"
