@@ -35,7 +35,10 @@ impl Census {
     /// What exists in `self` and did not in `before`. The engine's own parent cgroup may stay.
     #[must_use]
     pub fn since(&self, before: &Self) -> Vec<String> {
-        self.0.difference(&before.0).cloned().collect()
+        let new = self.0.difference(&before.0);
+        new.filter(|line| !line.ends_with("/isulad") || line.starts_with("process"))
+            .cloned()
+            .collect()
     }
 }
 
