@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use isula_tests::{
+    census::pss,
     daemon::{Daemon, Start},
     images,
     programs::program,
@@ -167,11 +168,4 @@ fn children(pid: u32) -> Result<Vec<u32>> {
         found.extend(text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
     }
     Ok(found)
-}
-
-/// Proportional set size in KiB.
-fn pss(pid: u32) -> Result<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
-    Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
 }

@@ -3,14 +3,10 @@
 use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::{Context, Result};
-use isula_tests::{World, census::Census};
-
-/// Proportional set size of a process in KiB.
-fn pss(pid: u32) -> Result<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
-    Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
-}
+use isula_tests::{
+    World,
+    census::{Census, pss},
+};
 
 fn shims(before: &Census) -> Result<Vec<u32>> {
     let mut pids = Vec::new();

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 /// Everything of interest that exists now, each as a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,4 +81,11 @@ fn process(path: &Path, found: &mut BTreeSet<String>) {
             found.insert(format!("namespace {} of {name}", theirs.display()));
         }
     }
+}
+
+/// Proportional set size of a process in KiB.
+pub fn pss(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
+    Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
 }
