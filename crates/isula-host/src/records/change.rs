@@ -80,7 +80,13 @@ impl Shared {
         let new = Arc::new((id.clone(), bytes, documents, files));
         let work = move |shared: &Self| {
             let (id, bytes, documents, files) = &*new;
-            let appended = shared.journal.append(id, bytes);
+            let appended = {
+                // Settling applies an earlier removal of this id only while that is its newest
+                // record. Without this, it could be between that check and taking away what it
+                // then believes to be a rest: the directory made here.
+                let _files = locked(&shared.files);
+                shared.journal.append(id, bytes)
+            };
             if appended.map_err(cannot("journal the record", id))? == Appended::Full {
                 return Ok(None);
             }
