@@ -2,6 +2,7 @@
 
 mod attach;
 mod cid_file;
+mod completion;
 mod create;
 mod exec;
 mod image;
@@ -77,8 +78,9 @@ impl Context {
 }
 
 /// Every command, in the order of the help.
-pub static COMMANDS: [&Command; 25] = [
+pub static COMMANDS: [&Command; 26] = [
     &attach::COMMAND,
+    &completion::COMMAND,
     &create::COMMAND,
     &exec::COMMAND,
     &images::COMMAND,

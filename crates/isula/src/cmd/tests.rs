@@ -15,9 +15,9 @@ fn the_overview_has_the_seeds_shape() {
         stops_at_argument: true,
     };
     let text = overview(&TOP);
-    let start = "USAGE:\n\tisula <command> [args...]\n\nCOMMANDS:\n\tattach \tAttach to a running \
-                 container\n\tcreate \tCreate a new container\n\texec   \tRun a command in a running \
-                 container\n";
+    let start = "USAGE:\n\tisula <command> [args...]\n\nCOMMANDS:\n\tattach    \tAttach to a running \
+                 container\n\tcompletion\tPrint the completion script for a shell (bash, zsh, fish, \
+                 elvish)\n\tcreate    \tCreate a new container\n";
     assert!(text.starts_with(start), "{text}");
     let names: Vec<&str> = COMMANDS.iter().map(|command| command.syntax.name).collect();
     assert!(names.is_sorted());

@@ -2,16 +2,21 @@
 //!
 //! `-itd`, `-e A=1`, `-eA=1`, `--env A=1`, `--env=A=1`, `--rm=false`; a command that starts a
 //! program stops reading flags at its first argument. A flag that Docker has and this version has
-//! not is refused by name. Written by hand because a general parser has another grammar and other
-//! messages, and because a flag's row here is all that its parsing, its help and its refusal need.
+//! not is refused by name. A flag's row here is all that its parsing, its help, its completion and
+//! its refusal need; `grammar` makes clap's command of the rows and says its errors in Docker's
+//! words.
 
+mod grammar;
 mod help;
 
 #[cfg(test)]
 mod tests;
 
+use clap::ArgMatches;
+
 use crate::error::Failure;
 
+pub use grammar::command;
 pub use help::{help, section};
 
 /// What a flag takes.
@@ -119,18 +124,11 @@ pub struct Syntax {
     pub stops_at_argument: bool,
 }
 
-/// A flag that was given, with its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Given {
-    flag: &'static Flag,
-    value: String,
-}
-
 /// What the user gave.
 #[derive(Debug, Clone)]
 pub struct Arguments {
     syntax: &'static Syntax,
-    given: Vec<Given>,
+    given: ArgMatches,
     /// What is no flag, in order.
     pub rest: Vec<String>,
 }
@@ -142,18 +140,7 @@ impl Syntax {
     }
 
     fn long(&self, name: &str) -> Option<&'static Flag> {
-        self.resolve(self.all().find(|flag| flag.long == name))
-    }
-
-    fn short(&self, letter: char) -> Option<&'static Flag> {
-        let found = self.all().find(|flag| flag.short == Some(letter));
-        // `-h` is help, but where it is a host name.
-        let help = || (letter == 'h').then(|| GLOBAL.iter().find(|flag| flag.long == "help"))?;
-        self.resolve(found.or_else(help))
-    }
-
-    fn resolve(&self, flag: Option<&'static Flag>) -> Option<&'static Flag> {
-        match flag {
+        match self.all().find(|flag| flag.long == name) {
             Some(Flag { kind: Kind::Alias(of), .. }) => self.all().find(|flag| flag.long == *of),
             other => other,
         }
@@ -168,23 +155,7 @@ impl Syntax {
     /// # Errors
     /// [`Failure::Usage`] for an unknown or unsupported flag, a missing or malformed value.
     pub fn parse(&'static self, words: &[String]) -> Result<Arguments, Failure> {
-        let mut arguments = Arguments { syntax: self, given: Vec::new(), rest: Vec::new() };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            if word == "--" {
-                arguments.rest.extend(words.by_ref().cloned());
-            } else if let Some(long) = word.strip_prefix("--") {
-                arguments.given.push(self.parse_long(long, &mut words)?);
-            } else if word.len() > 1 && word.starts_with('-') {
-                self.parse_short(word, &mut words, &mut arguments.given)?;
-            } else {
-                arguments.rest.push(word.clone());
-                if self.stops_at_argument {
-                    arguments.rest.extend(words.by_ref().cloned());
-                }
-            }
-        }
-        Ok(arguments)
+        grammar::parse(self, words)
     }
 
     /// Whether so many arguments are right.
@@ -206,76 +177,6 @@ impl Syntax {
             format!("accepts at most {} {}", self.most, plural(self.most))
         };
         Err(self.fault(format!("isula {}: {wanted}", self.name)))
-    }
-
-    fn parse_long<'a>(
-        &self,
-        text: &str,
-        words: &mut impl Iterator<Item = &'a String>,
-    ) -> Result<Given, Failure> {
-        let (name, attached) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (text, None),
-        };
-        let flag = self.long(name).ok_or_else(|| self.fault(format!("unknown flag: --{name}")))?;
-        let value = match (flag.kind, attached) {
-            (Kind::Unsupported, _) => return Err(self.unsupported(&format!("--{name}"))),
-            (Kind::Switch, None) => "true".to_owned(),
-            (Kind::Switch, Some(value)) => self.truth(flag, value)?,
-            (_, Some(value)) => value.to_owned(),
-            (_, None) => words
-                .next()
-                .cloned()
-                .ok_or_else(|| self.fault(format!("flag needs an argument: --{name}")))?,
-        };
-        Ok(Given { flag, value })
-    }
-
-    fn parse_short<'a>(
-        &self,
-        word: &str,
-        words: &mut impl Iterator<Item = &'a String>,
-        given: &mut Vec<Given>,
-    ) -> Result<(), Failure> {
-        let letters = word.strip_prefix('-').unwrap_or(word);
-        for (at, letter) in letters.char_indices() {
-            let after = letters.get(at + letter.len_utf8()..).unwrap_or_default();
-            let Some(flag) = self.short(letter) else {
-                let message = format!("unknown shorthand flag: '{letter}' in {word}");
-                return Err(self.fault(message));
-            };
-            let attached = after.strip_prefix('=');
-            let value = match flag.kind {
-                Kind::Unsupported => return Err(self.unsupported(&format!("-{letter}"))),
-                Kind::Switch => match attached {
-                    None => {
-                        given.push(Given { flag, value: "true".to_owned() });
-                        continue;
-                    }
-                    Some(value) => self.truth(flag, value)?,
-                },
-                _ if after.is_empty() => words.next().cloned().ok_or_else(|| {
-                    self.fault(format!("flag needs an argument: '{letter}' in {word}"))
-                })?,
-                _ => attached.unwrap_or(after).to_owned(),
-            };
-            given.push(Given { flag, value });
-            break;
-        }
-        Ok(())
-    }
-
-    fn unsupported(&self, flag: &str) -> Failure {
-        self.fault(format!("{flag} is not supported in this version"))
-    }
-
-    /// The spellings of Go's `strconv.ParseBool`.
-    fn truth(&self, flag: &Flag, value: &str) -> Result<String, Failure> {
-        match value {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true".to_owned()),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false".to_owned()),
-            _ => Err(invalid(self.name, flag, value, "it is neither true nor false")),
-        }
     }
 }
 
@@ -305,9 +206,9 @@ impl Arguments {
 
     /// Every value of a flag, in order.
     pub fn values<'a>(&'a self, long: &str) -> impl Iterator<Item = &'a str> {
-        let flag = self.flag(long);
-        let same = move |given: &&Given| flag.is_some_and(|flag| flag.long == given.flag.long);
-        self.given.iter().filter(same).map(|given| given.value.as_str())
+        let id = self.flag(long).map(|flag| flag.long);
+        let given = id.and_then(|id| self.given.try_get_many::<String>(id).ok().flatten());
+        given.into_iter().flatten().map(String::as_str)
     }
 
     /// The last value of a flag, if there is one and it is not empty.
