@@ -150,7 +150,9 @@ fn help_is_on_stdout() {
         let found = daemon.run(line);
         assert_eq!((found.status, found.err.as_str()), (0, ""), "{line}");
         assert!(
-            found.out.starts_with("USAGE:\n\tisula <command> [args...]\n\nCOMMANDS:\n\tattach \t")
+            found
+                .out
+                .starts_with("USAGE:\n\tisula <command> [args...]\n\nCOMMANDS:\n\tattach    \t")
         );
     }
     for line in ["help rm", "rm --help", "rm -h", "--help rm"] {
