@@ -15,8 +15,10 @@ mod events;
 mod images;
 mod index;
 mod launch;
+pub mod member;
 mod overview;
 mod recover;
+mod sandbox;
 mod settings;
 mod slot;
 mod supervise;
@@ -53,4 +55,20 @@ pub const FAULT_POINTS: [&str; 18] = [
     "rm.snapshot",
     "rm.volumes",
     "rm.records",
+];
+
+/// Those of running, stopping and removing a sandbox.
+pub const SANDBOX_FAULT_POINTS: [&str; 12] = [
+    "runp.named",
+    "runp.intent",
+    "runp.namespaces",
+    "runp.attached",
+    "runp.ready",
+    "stopp.intent",
+    "stopp.containers",
+    "stopp.detached",
+    "stopp.down",
+    "rmp.intent",
+    "rmp.containers",
+    "rmp.record",
 ];
