@@ -10,6 +10,8 @@ mod flags;
 mod listen;
 mod log;
 mod notify;
+#[allow(dead_code, unused_imports, reason = "the CRI services that give out its URLs come next")]
+mod streaming;
 mod wire;
 
 use std::{error::Error, process::ExitCode};
