@@ -1,0 +1,118 @@
+//! The Container Runtime Interface of Kubernetes: each handler parses, acts and renders.
+//!
+//! The services are served on the same socket as the native API. What changes something runs as a
+//! task of its own: a kubelet that restarts leaves nothing half done.
+
+mod convert;
+mod images;
+mod node;
+
+use std::{collections::BTreeMap, path::PathBuf, pin::Pin, sync::Arc};
+
+use futures_util::{Stream, stream};
+use isula_core::image::Image;
+use isula_engine::Engine;
+use tonic::{Response, Status};
+
+use crate::api::status::{self, invalid};
+
+/// What a handler answers.
+type Answer<T> = Result<Response<T>, Status>;
+/// What a handler answers piece by piece.
+type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Objects in one message of a streamed list.
+const PAGE: usize = 256;
+
+/// What the services need beside the engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where containers and images are; the file system that kubelet watches.
+    pub data_root: PathBuf,
+    /// Names of runtime handlers to the runtimes they mean.
+    pub handlers: BTreeMap<String, String>,
+    /// Images that kubelet must not remove, as references.
+    pub pinned: Vec<String>,
+    /// Whether `GetContainerEvents` tells anything.
+    pub pod_events: bool,
+}
+
+/// The services on an engine.
+#[derive(Clone)]
+pub struct Cri {
+    engine: Arc<Engine>,
+    settings: Arc<Settings>,
+}
+
+impl Cri {
+    /// The services on this engine.
+    pub fn new(engine: Arc<Engine>, settings: Settings) -> Self {
+        Self { engine, settings: Arc::new(settings) }
+    }
+
+    /// Runs a use case as a task of its own, so that a client that hangs up leaves nothing half
+    /// done.
+    async fn carry_out<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: Future<Output = isula_engine::Result<T>> + Send + 'static,
+    {
+        match tokio::spawn(work(Arc::clone(&self.engine))).await {
+            Ok(outcome) => outcome.map_err(|error| status::of(&error)),
+            Err(error) => Err(Status::internal(format!("the request was broken off: {error}"))),
+        }
+    }
+
+    /// Now, in nanoseconds since the epoch.
+    fn now(&self) -> i64 {
+        convert::nanoseconds(self.engine.ports().clock.now())
+    }
+
+    /// The runtime that a handler means; the default one when it is not named.
+    fn runtime(&self, handler: &str) -> Result<String, Status> {
+        if handler.is_empty() {
+            return Ok(self.engine.settings().default_runtime.clone());
+        }
+        let runtimes = self.engine.ports().runtime.runtimes();
+        let name = self.settings.handlers.get(handler).map_or(handler, String::as_str);
+        match runtimes.iter().any(|known| known == name) {
+            true => Ok(name.to_owned()),
+            false => Err(invalid(format!("there is no runtime handler {handler:?}"))),
+        }
+    }
+
+    /// kubelet must not collect it.
+    fn is_pinned(&self, image: &Image) -> bool {
+        self.settings.pinned.iter().any(|pinned| {
+            image.tags.iter().chain(&image.digests).any(|name| name.to_string() == *pinned)
+        })
+    }
+}
+
+/// A list in messages of a bounded size.
+fn pages<T, M>(items: Vec<T>, message: fn(Vec<T>) -> M) -> Pages<M>
+where
+    T: Send + 'static,
+    M: Send + 'static,
+{
+    let mut rest = items.into_iter();
+    Box::pin(stream::iter(std::iter::from_fn(move || {
+        let page: Vec<T> = rest.by_ref().take(PAGE).collect();
+        (!page.is_empty()).then(|| Ok(message(page)))
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PAGE, pages};
+    use futures_util::StreamExt;
+
+    #[tokio::test]
+    async fn a_streamed_list_comes_in_pages_and_an_empty_one_in_none() {
+        for (items, wanted) in [(0, vec![]), (1, vec![1]), (PAGE + 1, vec![PAGE, 1])] {
+            let pages: Vec<_> = pages((0..items).collect(), |page| page).collect().await;
+            let lengths: Vec<_> = pages.into_iter().map(|page| page.unwrap().len()).collect();
+            assert_eq!(lengths, wanted);
+        }
+    }
+}
