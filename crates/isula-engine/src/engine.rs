@@ -1,11 +1,11 @@
 //! The engine itself.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use isula_core::{event::Event, spec::Defaults};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Ports, Settings, events, index::Index};
+use crate::{Ports, Settings, events, index::Index, sandbox::SandboxIndex};
 
 /// All containers, and the use cases on them.
 pub struct Engine {
@@ -14,6 +14,9 @@ pub struct Engine {
     /// The part of the settings that goes into every spec.
     pub(crate) defaults: Defaults,
     pub(crate) index: Index,
+    pub(crate) sandboxes: SandboxIndex,
+    /// The CIDR blocks that kubelet gave for pods.
+    pub(crate) pod_ranges: Mutex<Vec<String>>,
     pub(crate) events: broadcast::Sender<Event>,
     /// What recovery found damaged, in words.
     pub(crate) damage: Mutex<Vec<String>>,
@@ -31,6 +34,8 @@ impl Engine {
             settings,
             defaults,
             index: Index::default(),
+            sandboxes: SandboxIndex::default(),
+            pod_ranges: Mutex::default(),
             events: broadcast::Sender::new(events::CAPACITY),
             damage: Mutex::default(),
             retired: watch::Sender::new(false),
@@ -47,6 +52,18 @@ impl Engine {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// The CIDR blocks that kubelet gave for pods (`UpdateRuntimeConfig`), for the plugins that ask
+    /// for `ipRanges`. Kubelet tells again after a restart.
+    pub fn set_pod_ranges(&self, ranges: Vec<String>) {
+        *self.pod_ranges.lock().unwrap_or_else(PoisonError::into_inner) = ranges;
+    }
+
+    /// As it was set last.
+    #[must_use]
+    pub fn pod_ranges(&self) -> Vec<String> {
+        self.pod_ranges.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends all supervision: containers run on, and what becomes of them is the next daemon's to

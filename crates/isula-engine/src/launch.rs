@@ -90,6 +90,7 @@ impl Engine {
             rootfs,
             spec: Arc::new(spec),
             log: host.log.clone(),
+            cri_log: container.pod.as_ref().and_then(|pod| pod.log.clone()),
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             init: host.init,
@@ -217,7 +218,7 @@ impl Engine {
     }
 
     /// Runs what may block on the pool for that.
-    async fn on_host<T: Send + 'static>(
+    pub(crate) async fn on_host<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Host) -> ports::Result<T> + Send + 'static,
     ) -> ports::Result<T> {

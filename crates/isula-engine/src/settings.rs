@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use isula_core::{
     container::{LogConfig, Ulimit},
-    ports::{Clock, Entropy, Host, Images, Records, Runtime, Snapshots, Volumes},
+    ports::{
+        Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords, Snapshots,
+        Volumes,
+    },
     signal::Signal,
     spec::Defaults,
 };
@@ -20,6 +23,9 @@ pub struct Ports {
     pub images: Arc<dyn Images>,
     pub volumes: Arc<dyn Volumes>,
     pub runtime: Arc<dyn Runtime>,
+    pub networks: Arc<dyn Networks>,
+    pub pods: Arc<dyn Pods>,
+    pub sandboxes: Arc<dyn SandboxRecords>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub host: Arc<dyn Host>,

@@ -3,6 +3,7 @@
 
 mod images;
 mod networks;
+mod pods;
 mod records;
 mod runtime;
 mod snapshots;
@@ -16,10 +17,13 @@ pub use networks::{
     Address, Attachment, Bandwidth, Capabilities, Network, NetworkDns, NetworkRequest, Networks,
     PortMapping, Protocol,
 };
+pub use pods::{
+    PodPaths, PodRequest, Pods, RestoredSandboxes, SandboxFiles, SandboxRecords,
+};
 pub use records::{ContainerFiles, Durability, Quarantined, Records, Restored};
 pub use runtime::{
     Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output,
-    ProcessId, Runtime, Session, SessionInput, TerminalSize, Usage,
+    Pressure, ProcessId, Runtime, Session, SessionInput, Stall, TerminalSize, Usage,
 };
 pub use snapshots::{Rootfs, Snapshots, Volume, Volumes};
 pub use system::{Clock, DeviceNode, Entropy, Host, HostFacts};

@@ -9,6 +9,7 @@ use crate::{
     error::{ErrorKind, PortError},
     id::{ContainerId, Name},
     image::ImageId,
+    sandbox::FilesystemUsage,
 };
 
 /// Where the root file system of a container comes from; it is mounted by the runtime inside the
@@ -72,6 +73,15 @@ pub trait Snapshots: Send + Sync {
     ) -> Result<()> {
         let _ = (id, image, into);
         let message = format!("this store cannot copy {path} of the image into a volume");
+        Err(PortError::new(ErrorKind::Unsupported, message))
+    }
+
+    /// What the writable layer of a container uses.
+    ///
+    /// # Errors
+    /// There is none, or it can't be read.
+    async fn usage(&self, id: &ContainerId) -> Result<FilesystemUsage> {
+        let message = format!("this store does not count what container {id} uses");
         Err(PortError::new(ErrorKind::Unsupported, message))
     }
 

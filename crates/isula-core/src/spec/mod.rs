@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
 };
 
-use oci_spec::runtime::{Process, Root, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Root, Spec};
 
 use crate::{
     container::{
@@ -164,6 +164,18 @@ pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError
         spec.set_annotations(Some(annotations));
     }
     Ok(spec)
+}
+
+/// The first two numbers of `uname -r`.
+#[must_use]
+pub fn kernel_version(release: &str) -> (u32, u32) {
+    linux::version(release)
+}
+
+/// The limits of a container that runs, without the rules for devices.
+#[must_use]
+pub fn limits(host: &HostConfig, facts: &HostFacts) -> LinuxResources {
+    resources::limits(host, facts)
 }
 
 /// The process of an `exec`.

@@ -35,7 +35,17 @@ impl Engine {
     /// left behind.
     pub async fn create(&self, new: NewContainer) -> Result<Created> {
         let id = ContainerId::from_random(self.ports.entropy.random());
-        let (container, mut warnings) = self.accept(id.clone(), new)?;
+        let (container, warnings) = self.accept(id, new)?;
+        self.create_accepted(container, warnings).await
+    }
+
+    /// Makes a container that was accepted.
+    pub(crate) async fn create_accepted(
+        &self,
+        container: Container,
+        mut warnings: Vec<String>,
+    ) -> Result<Created> {
+        let id = container.id.clone();
         let name = self.index.reserve(&container.name, &id)?;
         fault::point("create.named");
 

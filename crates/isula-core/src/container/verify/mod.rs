@@ -11,6 +11,7 @@ mod sysctls;
 pub(crate) use devices::{Rule, rule};
 pub(crate) use limits::check as check_ulimit;
 pub(crate) use network::extra_host;
+pub(crate) use sysctls::check as sysctl_of;
 
 use super::{
     Config, HostConfig, Invalid, NamespaceMode, NetworkMode, RestartPolicy, capability, path,
@@ -61,6 +62,19 @@ pub fn verify(
         }
         *parent = path::mount_target("cgroup-parent", &absolute)?;
     }
+    Ok(warnings)
+}
+
+/// As [`verify`], for limits that are changed later.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_resources(
+    resources: &mut super::Resources,
+    facts: &HostFacts,
+) -> Result<Vec<String>, Invalid> {
+    let mut warnings = Vec::new();
+    resources::verify(resources, facts, &mut warnings)?;
     Ok(warnings)
 }
 

@@ -193,6 +193,7 @@ fn a_container_with_no_field_comes_back() {
         config: Config::default(),
         host: HostConfig::default(),
         state: State::Created,
+        pod: None,
         restarts: 0,
         started: None,
         stopped_by_user: false,
