@@ -213,6 +213,7 @@ mod tests {
             images: world.store,
             volumes: world.volumes,
             runtime: world.runtime,
+            networks: world.networks,
             clock: world.clock,
             entropy: world.entropy,
             host: world.host,

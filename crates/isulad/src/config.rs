@@ -57,10 +57,25 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Layers fetched at once.
     pub concurrent_downloads: usize,
+    /// Networks of pods and containers.
+    pub network: Network,
     /// The shim.
     pub shim: PathBuf,
     /// What was passed over.
     pub warnings: Vec<String>,
+}
+
+/// CNI networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Where conflists are.
+    pub conf_dir: PathBuf,
+    /// Where plugins are looked for, in order.
+    pub bin_dirs: Vec<PathBuf>,
+    /// The built-in plugins are used where a conflist names them.
+    pub native: bool,
+    /// How long an attachment may take.
+    pub timeout: Duration,
 }
 
 /// The group of the sockets.

@@ -6,6 +6,7 @@ use isula_core::{error::PortError, ports::Host};
 use isula_engine::{Engine, Ports, Settings, Umask};
 use isula_host::{
     host::{Kernel, Machine},
+    network::{self, CniNetworks},
     records::JournaledRecords,
     runtime::{self, ExternalRuntime, Runtimes},
     volumes::LocalVolumes,
@@ -50,6 +51,14 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         cgroup_parent: config.cgroup_parent.clone(),
         start_timeout: config.start_timeout,
     })?;
+    let networks = CniNetworks::new(network::Settings {
+        state_dir: config.state_dir.clone(),
+        data_root: root.clone(),
+        conf_dir: config.network.conf_dir.clone(),
+        bin_dirs: config.network.bin_dirs.clone(),
+        native: config.network.native,
+        timeout: config.network.timeout,
+    });
     let machine = Machine::read();
     tracing::debug!(facts = ?machine.facts(), "the host");
     let ports = Ports {
@@ -58,6 +67,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         images: store,
         volumes: Arc::new(volumes),
         runtime: Arc::new(runtimes),
+        networks: Arc::new(networks),
         clock: Arc::new(Kernel),
         entropy: Arc::new(Kernel),
         host: Arc::new(machine),

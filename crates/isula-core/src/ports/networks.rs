@@ -1,6 +1,10 @@
 //! The networks that pods and containers are attached to (CNI).
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -141,6 +145,11 @@ pub trait Networks: Send + Sync {
     /// Makes a network namespace without a process, its loopback device up, and pins it at
     /// [`Networks::namespace_path`]. One that exists already is an error.
     async fn make_namespace(&self, id: &ContainerId) -> Result<PathBuf>;
+
+    /// Pins a network namespace that exists already, as `make_namespace` does: one that belongs to
+    /// a user namespace is made by the first process in there, and `source` is its
+    /// `/proc/PID/ns/net`.
+    async fn pin_namespace(&self, id: &ContainerId, source: &Path) -> Result<PathBuf>;
 
     /// Unpins the namespace. One that is not there is no error; it lives on while a process is in
     /// it.

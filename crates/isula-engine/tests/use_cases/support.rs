@@ -40,6 +40,7 @@ pub fn engine(world: &World) -> Arc<Engine> {
         images: world.store.clone(),
         volumes: world.volumes.clone(),
         runtime: world.runtime.clone(),
+        networks: world.networks.clone(),
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),
         host: world.host.clone(),

@@ -15,6 +15,16 @@ pub struct RuntimeEntry {
     pub args: Vec<String>,
 }
 
+/// One text or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+pub enum OneOrMore {
+    /// One, in which colons part several.
+    One(String),
+    /// Several.
+    More(Vec<String>),
+}
+
 /// `container-log`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,9 +61,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     // iSulad's own.
     ("engine", Fate::PassedOver),
     ("pod-sandbox-image", Fate::PassedOver),
-    ("network-plugin", Fate::PassedOver),
-    ("cni-bin-dir", Fate::PassedOver),
-    ("cni-conf-dir", Fate::PassedOver),
     ("use-decrypted-key", Fate::PassedOver),
     ("enable-cri-v1", Fate::PassedOver),
     ("enable-pod-events", Fate::PassedOver),
@@ -205,6 +212,11 @@ keys! {
     "native.umask" => native_umask: String,
     "runtimes" => runtimes: BTreeMap<String, RuntimeEntry>,
     "cgroup-parent" => cgroup_parent: String,
+    "network-plugin" => network_plugin: String,
+    "cni-bin-dir" => cni_bin_dir: OneOrMore,
+    "cni-conf-dir" => cni_conf_dir: String,
+    "native-cni" => native_cni: bool,
+    "cni-timeout" => cni_timeout: String,
     "default-ulimits" => default_ulimits: BTreeMap<String, UlimitEntry>,
 }
 

@@ -119,6 +119,7 @@ impl Sources<'_> {
                 Some(0) => return Err(self.wrong("max-concurrent-downloads", "must be above 0")),
                 Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
             },
+            network: self.network(&file)?,
             shim: flags.shim.clone().unwrap_or_else(shim),
             data_root,
             state_dir,

@@ -1,10 +1,15 @@
 //! Values of the configuration with a form of their own: limits, hooks, storage.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use isula_core::container::Ulimit;
 
-use super::{ConfigError, keys::File, resolve::Sources};
+use super::{
+    ConfigError, Network,
+    keys::{File, OneOrMore},
+    parse,
+    resolve::Sources,
+};
 
 impl Sources<'_> {
     pub(super) fn ulimits(&self, file: &File) -> Result<Vec<Ulimit>, ConfigError> {
@@ -27,6 +32,47 @@ impl Sources<'_> {
             ulimits.push(Ulimit { name: name.clone(), soft, hard });
         }
         Ok(ulimits)
+    }
+
+    /// The networks: where they are described and what carries them out.
+    pub(super) fn network(&self, file: &File) -> Result<Network, ConfigError> {
+        match file.network_plugin.as_deref() {
+            // iSulad's shipped file has an empty one; there is no other plugin to choose.
+            None | Some("" | "cni") => {}
+            Some(other) => {
+                let message = format!("unknown network plugin {other:?}: it must be cni");
+                return Err(self.wrong("network-plugin", message));
+            }
+        }
+        let absolute = |key, text: &str| match PathBuf::from(text) {
+            path if path.is_absolute() => Ok(path),
+            _ => Err(self.wrong(key, format!("{text} is not an absolute path"))),
+        };
+        let conf_dir = file.cni_conf_dir.as_deref().filter(|text| !text.is_empty());
+        let bin_dirs: Vec<&str> = match &file.cni_bin_dir {
+            None => Vec::new(),
+            Some(OneOrMore::One(text)) => text.split(':').collect(),
+            Some(OneOrMore::More(list)) => list.iter().map(String::as_str).collect(),
+        };
+        let mut bin_dirs: Vec<&str> =
+            bin_dirs.into_iter().filter(|text| !text.is_empty()).collect();
+        if bin_dirs.is_empty() {
+            bin_dirs.push("/opt/cni/bin");
+        }
+        let timeout = match file.cni_timeout.as_deref().filter(|text| !text.is_empty()) {
+            None => Some(Duration::from_secs(100)),
+            Some(text) => parse::duration(text).filter(|duration| !duration.is_zero()),
+        };
+        Ok(Network {
+            conf_dir: absolute("cni-conf-dir", conf_dir.unwrap_or("/etc/cni/net.d"))?,
+            bin_dirs: bin_dirs
+                .into_iter()
+                .map(|text| absolute("cni-bin-dir", text))
+                .collect::<Result<_, _>>()?,
+            native: file.native_cni.unwrap_or(true),
+            timeout: timeout
+                .ok_or_else(|| self.wrong("cni-timeout", "invalid duration: it must be as 100s"))?,
+        })
     }
 
     pub(super) fn hooks(&self, file: &File) -> Result<Option<serde_json::Value>, ConfigError> {
