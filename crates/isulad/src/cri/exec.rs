@@ -42,7 +42,7 @@ impl Cri {
             tty: request.tty,
         };
         let request = ExecRequest { container, command: request.cmd, streams };
-        let url = self.streaming()?.exec_url(request).map_err(refused)?;
+        let url = self.streaming.exec_url(request).map_err(refused)?;
         Ok(Response::new(v1::ExecResponse { url }))
     }
 
@@ -55,7 +55,7 @@ impl Cri {
             tty: request.tty,
         };
         let request = AttachRequest { container, streams };
-        let url = self.streaming()?.attach_url(request).map_err(refused)?;
+        let url = self.streaming.attach_url(request).map_err(refused)?;
         Ok(Response::new(v1::AttachResponse { url }))
     }
 
@@ -75,7 +75,7 @@ impl Cri {
             sandbox: sandbox.id.to_string(),
             ports: request.port.into_iter().map(port).collect::<Result<_, _>>()?,
         };
-        let url = self.streaming()?.port_forward_url(request).map_err(refused)?;
+        let url = self.streaming.port_forward_url(request).map_err(refused)?;
         Ok(Response::new(v1::PortForwardResponse { url }))
     }
 

@@ -3,18 +3,32 @@
 //! The services are served on the same socket as the native API. What changes something runs as a
 //! task of its own: a kubelet that restarts leaves nothing half done.
 
+mod backend;
+mod containers;
 mod convert;
+mod descriptors;
+mod events;
+mod exec;
 mod images;
+mod metrics;
 mod node;
+mod pods;
+mod runtime;
+mod stats;
+
+pub use backend::Joiner;
 
 use std::{collections::BTreeMap, path::PathBuf, pin::Pin, sync::Arc};
 
 use futures_util::{Stream, stream};
-use isula_core::image::Image;
+use isula_core::image::{Image, Reference};
 use isula_engine::Engine;
 use tonic::{Response, Status};
 
-use crate::api::status::{self, invalid};
+use crate::{
+    api::status::{self, invalid},
+    streaming::Server,
+};
 
 /// What a handler answers.
 type Answer<T> = Result<Response<T>, Status>;
@@ -29,9 +43,7 @@ const PAGE: usize = 256;
 pub struct Settings {
     /// Where containers and images are; the file system that kubelet watches.
     pub data_root: PathBuf,
-    /// Names of runtime handlers to the runtimes they mean.
-    pub handlers: BTreeMap<String, String>,
-    /// Images that kubelet must not remove, as references.
+    /// Images that kubelet must not remove: references, which may end with `*`.
     pub pinned: Vec<String>,
     /// Whether `GetContainerEvents` tells anything.
     pub pod_events: bool,
@@ -42,12 +54,13 @@ pub struct Settings {
 pub struct Cri {
     engine: Arc<Engine>,
     settings: Arc<Settings>,
+    streaming: Arc<Server>,
 }
 
 impl Cri {
     /// The services on this engine.
-    pub fn new(engine: Arc<Engine>, settings: Settings) -> Self {
-        Self { engine, settings: Arc::new(settings) }
+    pub fn new(engine: Arc<Engine>, settings: Settings, streaming: Arc<Server>) -> Self {
+        Self { engine, settings: Arc::new(settings), streaming }
     }
 
     /// Runs a use case as a task of its own, so that a client that hangs up leaves nothing half
@@ -68,23 +81,32 @@ impl Cri {
         convert::nanoseconds(self.engine.ports().clock.now())
     }
 
-    /// The runtime that a handler means; the default one when it is not named.
-    fn runtime(&self, handler: &str) -> Result<String, Status> {
-        if handler.is_empty() {
-            return Ok(self.engine.settings().default_runtime.clone());
-        }
-        let runtimes = self.engine.ports().runtime.runtimes();
-        let name = self.settings.handlers.get(handler).map_or(handler, String::as_str);
-        match runtimes.iter().any(|known| known == name) {
-            true => Ok(name.to_owned()),
+    /// Refuses a runtime handler that nobody knows. Images are the same for all.
+    fn check_handler(&self, handler: &str) -> Result<(), Status> {
+        let known = self.handler_names();
+        match known.contains_key(handler) {
+            true => Ok(()),
             false => Err(invalid(format!("there is no runtime handler {handler:?}"))),
         }
     }
 
+    /// The handlers, the default one without a name among them, and the runtimes they mean.
+    fn handler_names(&self) -> BTreeMap<String, String> {
+        let settings = self.engine.settings();
+        let runtimes = self.engine.ports().runtime.runtimes();
+        let mut all: BTreeMap<_, _> =
+            runtimes.into_iter().map(|runtime| (runtime.clone(), runtime)).collect();
+        all.extend(settings.runtime_handlers.clone());
+        all.insert(String::new(), settings.default_runtime.clone());
+        all
+    }
+
     /// kubelet must not collect it.
     fn is_pinned(&self, image: &Image) -> bool {
-        self.settings.pinned.iter().any(|pinned| {
-            image.tags.iter().chain(&image.digests).any(|name| name.to_string() == *pinned)
+        let names = || image.tags.iter().chain(&image.digests).map(Reference::to_string);
+        self.settings.pinned.iter().any(|pinned| match pinned.strip_suffix('*') {
+            Some(beginning) => names().any(|name| name.starts_with(beginning)),
+            None => names().any(|name| name == *pinned),
         })
     }
 }

@@ -1,12 +1,15 @@
 //! The runtime itself: its version, its condition, its configuration.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{collections::HashMap, net::IpAddr};
 
 use isula_api::runtime::v1;
 use isula_core::error::chain;
 use serde_json::json;
 
-use super::{Cri, convert};
+use tonic::Response;
+
+use super::{Answer, Cri, convert};
+use crate::api::status::invalid;
 
 /// Version of kubelet's runtime API that `Version` speaks of; it never changed.
 const KUBE_API: &str = "0.1.0";
@@ -26,7 +29,7 @@ impl Cri {
     }
 
     pub(super) async fn condition(&self, verbose: bool) -> v1::StatusResponse {
-        let network = match self.engine.network_status().await {
+        let network = match self.engine.ports().networks.status().await {
             Ok(()) => ready("NetworkReady"),
             Err(error) => v1::RuntimeCondition {
                 r#type: "NetworkReady".to_owned(),
@@ -48,19 +51,12 @@ impl Cri {
         }
     }
 
-    /// The default handler, which has no name, and every other.
     fn handlers(&self) -> Vec<v1::RuntimeHandler> {
-        let default = &self.engine.settings().default_runtime;
-        let named = self.settings.handlers.iter().map(|(name, runtime)| (name.clone(), runtime));
-        let runtimes = self.engine.ports().runtime.runtimes();
-        let own = runtimes.iter().map(|runtime| (runtime.clone(), runtime));
-        let all: BTreeSet<_> =
-            std::iter::once((String::new(), default)).chain(named).chain(own).collect();
-        let handler = |(name, runtime): (String, &String)| v1::RuntimeHandler {
+        let handler = |(name, runtime): (String, String)| v1::RuntimeHandler {
             name,
-            features: Some(convert::features(runtime)),
+            features: Some(convert::features(&runtime)),
         };
-        all.into_iter().map(handler).collect()
+        self.handler_names().into_iter().map(handler).collect()
     }
 
     /// What a verbose status says, as JSON.
@@ -71,7 +67,7 @@ impl Cri {
             "cgroupDriver": "cgroupfs",
             "cgroupVersion": if facts.cgroup_v2 { 2 } else { 1 },
             "defaultRuntime": self.engine.settings().default_runtime,
-            "runtimeHandlers": self.settings.handlers,
+            "runtimeHandlers": self.handler_names(),
             "kernel": facts.kernel,
         });
         HashMap::from([("config".to_owned(), config.to_string())])
@@ -81,6 +77,23 @@ impl Cri {
         let cgroup_driver = v1::CgroupDriver::Cgroupfs.into();
         v1::RuntimeConfigResponse { linux: Some(v1::LinuxRuntimeConfiguration { cgroup_driver }) }
     }
+
+    /// The addresses of pods, as kubelet has them from its node: several for several families.
+    pub(super) fn configure(
+        &self,
+        request: v1::UpdateRuntimeConfigRequest,
+    ) -> Answer<v1::UpdateRuntimeConfigResponse> {
+        let network = request.runtime_config.and_then(|config| config.network_config);
+        let text = network.map(|network| network.pod_cidr).unwrap_or_default();
+        if !text.is_empty() {
+            let ranges: Vec<String> = text.split(',').map(|range| range.trim().to_owned()).collect();
+            if let Some(wrong) = ranges.iter().find(|range| !is_range(range)) {
+                return Err(invalid(format!("pod_cidr: {wrong:?} is no range of addresses")));
+            }
+            self.engine.set_pod_ranges(ranges);
+        }
+        Ok(Response::new(v1::UpdateRuntimeConfigResponse {}))
+    }
 }
 
 fn ready(kind: &str) -> v1::RuntimeCondition {
@@ -89,5 +102,31 @@ fn ready(kind: &str) -> v1::RuntimeCondition {
         status: true,
         reason: String::new(),
         message: String::new(),
+    }
+}
+
+/// `10.88.0.0/16`.
+fn is_range(text: &str) -> bool {
+    let Some((address, prefix)) = text.split_once('/') else { return false };
+    let bits = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_range;
+
+    #[test]
+    fn ranges_of_addresses_are_told_from_other_texts() {
+        for good in ["10.88.0.0/16", "0.0.0.0/0", "fd00::/64"] {
+            assert!(is_range(good), "{good}");
+        }
+        for bad in ["", "10.88.0.0", "10.88.0.0/33", "x/8", "fd00::/129", "10.0.0.0/8/8"] {
+            assert!(!is_range(bad), "{bad}");
+        }
     }
 }
