@@ -147,9 +147,9 @@ impl Error {
             Self::NameTaken { .. } | Self::SandboxTaken { .. } => ErrorKind::AlreadyExists,
             Self::Ambiguous(_)
             | Self::UnknownHandler(_)
-            | Self::Name(_) | Self::User(_) | Self::Filter(_) => {
-                ErrorKind::InvalidInput
-            }
+            | Self::Name(_)
+            | Self::User(_)
+            | Self::Filter(_) => ErrorKind::InvalidInput,
             Self::Invalid(error) => error.kind(),
             Self::Spec(error) => error.kind(),
             Self::Transition { .. }

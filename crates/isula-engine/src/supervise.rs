@@ -214,6 +214,8 @@ mod tests {
             volumes: world.volumes,
             runtime: world.runtime,
             networks: world.networks,
+            pods: world.pods,
+            sandboxes: world.sandboxes,
             clock: world.clock,
             entropy: world.entropy,
             host: world.host,

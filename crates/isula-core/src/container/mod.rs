@@ -26,8 +26,8 @@ pub use invalid::Invalid;
 pub use merge::merge;
 pub use new::{Joins, NewContainer, Overrides};
 pub use state::{Event, Exit, Run, State, TransitionError};
-pub use verify::{verify, verify_resources};
 pub(crate) use verify::{Rule, check_ulimit, extra_host, rule, sysctl_of};
+pub use verify::{verify, verify_resources};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

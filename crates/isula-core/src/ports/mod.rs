@@ -18,7 +18,7 @@ pub use networks::{
     PortMapping, Protocol,
 };
 pub use pods::{
-    PodPaths, PodRequest, Pods, RestoredSandboxes, SandboxFiles, SandboxRecords,
+    PodNetwork, PodPaths, PodRequest, Pods, RestoredSandboxes, SandboxFiles, SandboxRecords,
 };
 pub use records::{ContainerFiles, Durability, Quarantined, Records, Restored};
 pub use runtime::{

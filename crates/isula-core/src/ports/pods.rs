@@ -19,11 +19,8 @@ pub struct PodRequest {
     pub hostname: Option<String>,
     /// With an IPC namespace and `/dev/shm` of this many bytes.
     pub shm_size: Option<u64>,
-    /// With a pid namespace and the tiny init that keeps it.
-    pub pid: bool,
-    /// The network namespace, for its parameters. With a user namespace it is made here, pinned at
-    /// this path; else it is there.
-    pub network: Option<PathBuf>,
+    /// The network namespace.
+    pub network: PodNetwork,
     /// With a user namespace that owns all others.
     pub user: Option<UserNamespace>,
     /// Kernel parameters, verified: each belongs to one of the namespaces.
@@ -34,6 +31,18 @@ pub struct PodRequest {
     pub own_cgroup: Option<Resources>,
 }
 
+/// What is to be done about the network namespace of a sandbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PodNetwork {
+    /// Nothing.
+    #[default]
+    None,
+    /// Kernel parameters are set in this one.
+    At(PathBuf),
+    /// It is made, so that the user namespace owns it, and pinned beside the others.
+    Make,
+}
+
 /// Where the namespaces of a sandbox are pinned. Absent is what it does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct PodPaths {
@@ -41,8 +50,8 @@ pub struct PodPaths {
     pub uts: Option<PathBuf>,
     /// IPC namespace.
     pub ipc: Option<PathBuf>,
-    /// Pid namespace.
-    pub pid: Option<PathBuf>,
+    /// Network namespace, where [`PodNetwork::Make`] was asked for.
+    pub network: Option<PathBuf>,
     /// User namespace.
     pub user: Option<PathBuf>,
     /// Directory for `/dev/shm`.
@@ -57,6 +66,10 @@ pub trait Pods: Send + Sync {
     /// # Errors
     /// The kernel refused, or a parameter can't be set. What was done is undone.
     async fn make(&self, id: &ContainerId, request: &PodRequest) -> Result<PodPaths>;
+
+    /// The pid namespace that the containers share, kept by a tiny init that reaps: made at the
+    /// first call.
+    async fn pid_namespace(&self, id: &ContainerId, cgroup: &str) -> Result<PathBuf>;
 
     /// Where its namespaces are pinned; `None` when they are not there (any more).
     async fn find(&self, id: &ContainerId) -> Result<Option<PodPaths>>;

@@ -112,7 +112,11 @@ fn mount(mount: &mut PodMount, facts: &HostFacts) -> Result<(), Invalid> {
         }
         if crate::spec::kernel_version(&facts.kernel) < (5, 12) {
             let (field, value) = ("recursive_read_only", target);
-            return Err(Invalid::Unsupported { field, value, why: "the kernel is older than 5.12" });
+            return Err(Invalid::Unsupported {
+                field,
+                value,
+                why: "the kernel is older than 5.12",
+            });
         }
     }
     if mount.uids.len() != mount.gids.len() {

@@ -7,6 +7,7 @@ mod bell;
 pub mod conformance;
 mod failures;
 mod networks;
+mod pods;
 mod records;
 mod runtime;
 mod session;
@@ -16,6 +17,7 @@ mod volumes;
 
 pub use failures::{Failures, Trouble};
 pub use networks::FakeNetworks;
+pub use pods::{FakePods, FakeSandboxRecords};
 pub use records::FakeRecords;
 pub use runtime::FakeRuntime;
 pub use store::FakeStore;
@@ -40,6 +42,8 @@ pub struct World {
     pub volumes: Arc<FakeVolumes>,
     pub runtime: Arc<FakeRuntime>,
     pub networks: Arc<FakeNetworks>,
+    pub pods: Arc<FakePods>,
+    pub sandboxes: Arc<FakeSandboxRecords>,
     pub clock: Arc<FakeClock>,
     pub entropy: Arc<FakeEntropy>,
     pub host: Arc<FakeHost>,
@@ -57,6 +61,8 @@ impl World {
             volumes: Arc::new(FakeVolumes::new(Arc::clone(&failures))),
             runtime: Arc::new(FakeRuntime::new(Arc::clone(&failures), Arc::clone(&clock))),
             networks: Arc::new(FakeNetworks::new(Arc::clone(&failures))),
+            pods: Arc::new(FakePods::new(Arc::clone(&failures))),
+            sandboxes: Arc::new(FakeSandboxRecords::new(Arc::clone(&failures))),
             clock,
             entropy: Arc::new(FakeEntropy::default()),
             host: Arc::new(FakeHost::default()),

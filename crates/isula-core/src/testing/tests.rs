@@ -28,6 +28,7 @@ fn launch(id: &ContainerId, args: &[&str]) -> Launch {
         rootfs: Rootfs::Directory(PathBuf::from("/rootfs")),
         spec: Arc::new(spec),
         log: LogConfig::default(),
+        cri_log: None,
         open_stdin: true,
         stdin_once: false,
         init: false,

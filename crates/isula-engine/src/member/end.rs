@@ -4,9 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use isula_core::container::State;
 
-use crate::{
-    Engine, Error, Patience, Result, StopOptions, container::Anonymous, slot::Slot,
-};
+use crate::{Engine, Error, Patience, Result, StopOptions, container::Anonymous, slot::Slot};
 
 impl Engine {
     /// Starts a container of a sandbox that is ready. One that has run is not started again: CRI
@@ -14,10 +12,7 @@ impl Engine {
     ///
     /// # Errors
     /// The sandbox is not ready, the state does not allow it, or the init process can't be started.
-    pub async fn start_member(
-        self: &Arc<Self>,
-        query: &str,
-    ) -> Result<crate::container::Started> {
+    pub async fn start_member(self: &Arc<Self>, query: &str) -> Result<crate::container::Started> {
         let slot = self.member_slot(query)?;
         let container = slot.container();
         let Some(pod) = &container.pod else {

@@ -4,7 +4,10 @@ use isula_core::{
     container::Resources,
     error::chain,
     fault,
-    ports::{self, Attachment, Capabilities, NetworkDns, NetworkRequest, PodRequest},
+    ports::{
+        self, Attachment, Bandwidth, Capabilities, NetworkDns, NetworkRequest, PodNetwork,
+        PodRequest,
+    },
     sandbox::{Sandbox, Scope},
 };
 
@@ -20,37 +23,45 @@ impl Engine {
         let Sandbox { id, config, .. } = sandbox;
         let modes = &config.namespaces;
         let network = modes.network != Scope::Node;
-        let path = self.ports.networks.namespace_path(id);
-        let owned = modes.user.is_some();
         // Its own parameters can only be set in a network namespace that is there.
         let set = config.sysctls.keys().any(|key| key.starts_with("net."));
         let request = PodRequest {
             hostname: network.then(|| sandbox.hostname(self.ports.host.facts())),
             shm_size: (modes.ipc != Scope::Node).then_some(SHM_SIZE),
-            pid: modes.pid == Scope::Pod,
-            network: (network && (owned || set)).then_some(path),
+            network: match (network, &modes.user) {
+                (true, Some(_)) => PodNetwork::Make,
+                (true, None) if set => PodNetwork::At(self.ports.networks.namespace_path(id)),
+                _ => PodNetwork::None,
+            },
             user: modes.user.clone(),
             sysctls: config.sysctls.clone(),
             cgroup: sandbox.cgroup.clone(),
             own_cgroup: sandbox.own_cgroup.then(|| config.resources.clone().unwrap_or_default()),
         };
         let net = async {
-            match network && !owned {
+            match network && request.network != PodNetwork::Make {
                 true => self.ports.networks.make_namespace(id).await.map(drop),
                 false => Ok(()),
             }
         };
         let pod = self.ports.pods.make(id, &request);
-        let action = "make its namespaces";
-        if request.network.is_some() {
-            self.port_of(id, action, net).await?;
-            self.port_of(id, action, pod).await?;
-        } else {
-            let both = tokio::join!(net, pod);
-            let both = async { both.0.and(both.1) };
-            self.port_of(id, action, both).await?;
-        }
-        Ok(())
+        let work = async {
+            match &request.network {
+                PodNetwork::None => {
+                    let (net, pod) = tokio::join!(net, pod);
+                    net.and(pod.map(drop))
+                }
+                PodNetwork::At(_) => {
+                    net.await?;
+                    pod.await.map(drop)
+                }
+                PodNetwork::Make => match pod.await?.network {
+                    Some(made) => self.ports.networks.pin_namespace(id, &made).await.map(drop),
+                    None => Ok(()),
+                },
+            }
+        };
+        self.port_of(id, "make its namespaces", work).await
     }
 
     pub(super) async fn attach_network(&self, sandbox: &Sandbox) -> Result<Attachment> {
@@ -143,9 +154,7 @@ impl Engine {
 }
 
 /// The annotations that Kubernetes defines for the bandwidth plugin, in bits a second.
-fn bandwidth(
-    annotations: &std::collections::BTreeMap<String, String>,
-) -> Option<isula_core::ports::Bandwidth> {
+fn bandwidth(annotations: &std::collections::BTreeMap<String, String>) -> Option<Bandwidth> {
     let rate = |key: &str| {
         let text = annotations.get(&format!("kubernetes.io/{key}-bandwidth"))?;
         quantity(text).filter(|rate| *rate > 0)
@@ -156,7 +165,7 @@ fn bandwidth(
     }
     // As kubelet did it: a burst of all that an int holds.
     let burst = |rate: Option<u64>| if rate.is_some() { i32::MAX.unsigned_abs().into() } else { 0 };
-    Some(isula_core::ports::Bandwidth {
+    Some(Bandwidth {
         ingress_rate: ingress.unwrap_or(0),
         ingress_burst: burst(ingress),
         egress_rate: egress.unwrap_or(0),

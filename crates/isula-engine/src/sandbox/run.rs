@@ -75,9 +75,7 @@ impl Engine {
             return Ok(self.settings.default_runtime.clone());
         }
         let known = self.ports.runtime.runtimes().iter().any(|name| name == handler);
-        known
-            .then(|| handler.to_owned())
-            .ok_or_else(|| Error::UnknownHandler(handler.to_owned()))
+        known.then(|| handler.to_owned()).ok_or_else(|| Error::UnknownHandler(handler.to_owned()))
     }
 
     async fn make_ready(&self, held: &HeldSandbox<'_>, sandbox: &Sandbox) -> Result<()> {

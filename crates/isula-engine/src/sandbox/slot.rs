@@ -76,11 +76,6 @@ impl SandboxIndex {
         self.tables().by_id.values().cloned().collect()
     }
 
-    /// The sandbox with this id.
-    pub fn get(&self, id: &SandboxId) -> Option<Arc<SandboxSlot>> {
-        self.tables().by_id.get(id).cloned()
-    }
-
     /// The sandbox with this id or prefix of an id.
     pub fn find(&self, query: &str) -> Result<Arc<SandboxSlot>> {
         let none = || Error::NoSuchSandbox(query.to_owned());

@@ -35,10 +35,7 @@ impl Engine {
         }
     }
 
-    pub(super) async fn stop_sandbox_held(
-        self: &Arc<Self>,
-        held: &HeldSandbox<'_>,
-    ) -> Result<()> {
+    pub(super) async fn stop_sandbox_held(self: &Arc<Self>, held: &HeldSandbox<'_>) -> Result<()> {
         match held.sandbox()?.state {
             SandboxState::NotReady | SandboxState::Removing => return Ok(()),
             // From Stopping: a former stop could not be finished.

@@ -41,6 +41,8 @@ pub fn engine(world: &World) -> Arc<Engine> {
         volumes: world.volumes.clone(),
         runtime: world.runtime.clone(),
         networks: world.networks.clone(),
+        pods: world.pods.clone(),
+        sandboxes: world.sandboxes.clone(),
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),
         host: world.host.clone(),

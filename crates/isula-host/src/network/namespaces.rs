@@ -56,8 +56,7 @@ impl Namespaces {
     /// Pins a namespace that exists; its loopback device is brought up.
     pub(super) fn adopt(&self, id: &ContainerId, source: &Path) -> Result<PathBuf, NetworkError> {
         let path = self.prepare(id)?;
-        let made =
-            inside(source, namespace::loopback_up).and_then(|()| pin(source, &path));
+        let made = inside(source, namespace::loopback_up).and_then(|()| pin(source, &path));
         self.settle(path, made)
     }
 
@@ -65,8 +64,8 @@ impl Namespaces {
     pub(super) fn remove(&self, id: &ContainerId) -> Result<(), NetworkError> {
         let path = self.path(id);
         let cannot = |error| NetworkError::io("cannot remove network namespace", &path, error);
-        let target = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| cannot(Errno::INVAL.into()))?;
+        let target =
+            CString::new(path.as_os_str().as_bytes()).map_err(|_| cannot(Errno::INVAL.into()))?;
         loop {
             match mount::detach(&target) {
                 Ok(()) => {}
