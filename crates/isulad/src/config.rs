@@ -4,6 +4,7 @@
 //! not exist yet are errors that name file, line and key. Keys of former versions that change
 //! nothing here are passed over with a warning.
 
+mod cri;
 mod file;
 mod keys;
 mod parse;
@@ -59,6 +60,8 @@ pub struct Config {
     pub concurrent_downloads: usize,
     /// Networks of pods and containers.
     pub network: Network,
+    /// The Container Runtime Interface.
+    pub cri: Cri,
     /// The shim.
     pub shim: PathBuf,
     /// What was passed over.
@@ -76,6 +79,19 @@ pub struct Network {
     pub native: bool,
     /// How long an attachment may take.
     pub timeout: Duration,
+}
+
+/// The Container Runtime Interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cri {
+    /// Names of runtime handlers to the runtimes they mean.
+    pub runtimes: BTreeMap<String, String>,
+    /// Images that kubelet must not remove: whole references, or beginnings with `*`.
+    pub pinned_images: Vec<String>,
+    /// Whether events are told.
+    pub pod_events: bool,
+    /// Port of exec, attach and port-forward on loopback; 0 is any free one.
+    pub streaming_port: u16,
 }
 
 /// The group of the sockets.

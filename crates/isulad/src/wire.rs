@@ -74,6 +74,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
     };
     let settings = Settings {
         default_runtime: config.default_runtime.clone(),
+        runtime_handlers: config.cri.runtimes.clone(),
         default_log: config.container_log.clone(),
         default_ulimits: config.ulimits.clone(),
         cgroup_parent: config.cgroup_parent.clone(),

@@ -17,6 +17,7 @@ use isula_core::{
     id::ContainerId,
     image::{Image, ImageId},
     ports::{Result, Rootfs, Snapshots},
+    sandbox::FilesystemUsage,
 };
 use isula_sys::beneath::{self, Beneath, Special};
 
@@ -82,6 +83,21 @@ impl Snapshots for Store {
     async fn remove(&self, id: &ContainerId) -> Result<()> {
         let id = id.clone();
         self.blocking(move |shared| shared.remove_snapshot(&id)).await
+    }
+
+    async fn usage(&self, id: &ContainerId) -> Result<FilesystemUsage> {
+        let id = id.clone();
+        self.blocking(move |shared| {
+            let upper = shared.layout.snapshot(&id).join("diff");
+            let measured = Beneath::open(&upper).and_then(|root| beneath::tree::measure(&root));
+            let size = measured.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => no_snapshot(&id),
+                _ => files::cannot("measure", &upper, error),
+            })?;
+            let mountpoint = shared.layout.root().display().to_string();
+            Ok(FilesystemUsage { mountpoint, bytes: size.bytes, inodes: size.entries })
+        })
+        .await
     }
 
     async fn list(&self) -> Result<Vec<ContainerId>> {

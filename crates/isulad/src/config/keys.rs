@@ -63,9 +63,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     ("pod-sandbox-image", Fate::PassedOver),
     ("use-decrypted-key", Fate::PassedOver),
     ("enable-cri-v1", Fate::PassedOver),
-    ("enable-pod-events", Fate::PassedOver),
-    ("websocket-server-listening-port", Fate::PassedOver),
-    ("cri-runtimes", Fate::PassedOver),
     ("default-host", Fate::PassedOver),
     ("registry-transformation", Fate::PassedOver),
     ("plugin-config-path", Fate::PassedOver),
@@ -218,6 +215,10 @@ keys! {
     "native-cni" => native_cni: bool,
     "cni-timeout" => cni_timeout: String,
     "default-ulimits" => default_ulimits: BTreeMap<String, UlimitEntry>,
+    "enable-pod-events" => enable_pod_events: bool,
+    "cri-runtimes" => cri_runtimes: BTreeMap<String, String>,
+    "pinned-images" => pinned_images: Vec<String>,
+    "websocket-server-listening-port" => streaming_port: u16,
 }
 
 impl File {

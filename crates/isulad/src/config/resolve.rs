@@ -105,6 +105,7 @@ impl Sources<'_> {
             group: self.group(&file),
             log: self.log(&file, &state_dir)?,
             default_runtime: self.default_runtime(&file, &runtimes)?,
+            cri: self.cri(&file, &runtimes)?,
             runtimes,
             container_log: self.container_log(&file)?,
             ulimits: self.ulimits(&file)?,

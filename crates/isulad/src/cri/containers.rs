@@ -3,7 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use isula_api::runtime::v1;
-use isula_core::{container::{Container, Source}, image::Image};
+use isula_core::{
+    container::{Container, Source},
+    image::Image,
+};
 use isula_engine::{Engine, member::ResourceUpdate};
 use std::sync::Arc;
 use tonic::{Response, Status};
@@ -40,8 +43,7 @@ impl Cri {
         let v1::StopContainerRequest { container_id: id, timeout } = request;
         // Below 0 means the same as 0.
         let patience = Duration::from_secs(u64::try_from(timeout).unwrap_or(0));
-        let stop =
-            |engine: Arc<Engine>| async move { engine.stop_member(&id, patience).await };
+        let stop = |engine: Arc<Engine>| async move { engine.stop_member(&id, patience).await };
         self.carry_out(stop).await?;
         Ok(Response::new(v1::StopContainerResponse {}))
     }

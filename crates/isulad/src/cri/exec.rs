@@ -66,7 +66,10 @@ impl Cri {
         let sandbox = self.engine.sandbox(&request.pod_sandbox_id);
         let sandbox = sandbox.map_err(|error| status::of(&error))?;
         if !sandbox.is_ready() {
-            return Err(Status::failed_precondition(format!("sandbox {} is not ready", sandbox.id)));
+            return Err(Status::failed_precondition(format!(
+                "sandbox {} is not ready",
+                sandbox.id
+            )));
         }
         let port = |port: i32| {
             u16::try_from(port).map_err(|_| invalid(format!("port: {port} is no port")))

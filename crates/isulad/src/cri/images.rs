@@ -81,11 +81,11 @@ impl ImageService for Cri {
         &self,
         _: Request<v1::ImageFsInfoRequest>,
     ) -> Answer<v1::ImageFsInfoResponse> {
-        let storage = self.carry_out(|engine| async move { engine.storage().await }).await?;
-        let usage = |usage| convert::image::filesystem(usage, &storage.path, self.now());
+        let storage = self.engine.storage().await;
+        let usage = |usage| convert::stats::filesystem(self.now(), usage);
         Ok(Response::new(v1::ImageFsInfoResponse {
-            image_filesystems: vec![usage(storage.images)],
-            container_filesystems: vec![usage(storage.containers)],
+            image_filesystems: vec![usage(&storage.images)],
+            container_filesystems: vec![usage(&storage.containers)],
         }))
     }
 }
@@ -110,7 +110,10 @@ impl Cri {
     }
 
     fn image(&self, image: &Image) -> v1::Image {
-        v1::Image { pinned: self.is_pinned(image), ..v1::Image::from(convert::image::Stored(image)) }
+        v1::Image {
+            pinned: self.is_pinned(image),
+            ..v1::Image::from(convert::image::Stored(image))
+        }
     }
 }
 

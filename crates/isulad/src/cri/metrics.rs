@@ -66,9 +66,8 @@ impl Cri {
         disk: &Disk,
     ) -> v1::ContainerMetrics {
         let at = convert::nanoseconds(stats.at);
-        let names = self.shown(container, |shown| {
-            (shown.member.metadata.name.clone(), shown.image_name())
-        });
+        let names =
+            self.shown(container, |shown| (shown.member.metadata.name.clone(), shown.image_name()));
         let (name, image) = names.unwrap_or_default();
         let mut found = Gathered::new(at, [container.id.as_str(), &name, &image]);
         found.add(&all::LAST_SEEN, seconds(at));

@@ -86,7 +86,8 @@ impl Cri {
         let network = request.runtime_config.and_then(|config| config.network_config);
         let text = network.map(|network| network.pod_cidr).unwrap_or_default();
         if !text.is_empty() {
-            let ranges: Vec<String> = text.split(',').map(|range| range.trim().to_owned()).collect();
+            let ranges: Vec<String> =
+                text.split(',').map(|range| range.trim().to_owned()).collect();
             if let Some(wrong) = ranges.iter().find(|range| !is_range(range)) {
                 return Err(invalid(format!("pod_cidr: {wrong:?} is no range of addresses")));
             }

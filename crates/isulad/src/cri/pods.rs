@@ -61,9 +61,8 @@ impl Cri {
     async fn pod_info(&self, sandbox: &Sandbox) -> Result<HashMap<String, String>, Status> {
         let namespaces = self.engine.sandbox_namespaces(&sandbox.id).await;
         let namespaces = namespaces.map_err(|error| status::of(&error))?.unwrap_or_default();
-        let network = sandbox
-            .has_network()
-            .then(|| self.engine.ports().networks.namespace_path(&sandbox.id));
+        let network =
+            sandbox.has_network().then(|| self.engine.ports().networks.namespace_path(&sandbox.id));
         Ok(convert::pod::info(sandbox, &namespaces, network))
     }
 

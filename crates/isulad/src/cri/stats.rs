@@ -98,10 +98,6 @@ impl Cri {
             containers: containers.collect(),
             io: usage.map(|usage| At(at, usage).into()),
         };
-        v1::PodSandboxStats {
-            attributes: Some(sandbox.into()),
-            linux: Some(linux),
-            windows: None,
-        }
+        v1::PodSandboxStats { attributes: Some(sandbox.into()), linux: Some(linux), windows: None }
     }
 }

@@ -72,7 +72,10 @@ impl Server {
     ///
     /// # Errors
     /// The address is taken or the certificate is unusable.
-    pub async fn bind(options: Options, backend: Arc<dyn Backend>) -> Result<Arc<Self>, StreamingError> {
+    pub async fn bind(
+        options: Options,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Arc<Self>, StreamingError> {
         drop(backend);
         Ok(Arc::new(Self { address: options.address }))
     }

@@ -1,12 +1,12 @@
 //! Images and what they take on disk, as the Container Runtime Interface has them.
 
-use std::{collections::HashMap, path::Path, str::FromStr};
+use std::{collections::HashMap, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use isula_api::runtime::v1;
 use isula_core::{
     image::{Image, Reference},
-    ports::{Credentials, DiskUsage, PullOptions},
+    ports::{Credentials, PullOptions},
 };
 use tonic::Status;
 
@@ -87,20 +87,9 @@ fn credentials(auth: v1::AuthConfig) -> Result<Option<Credentials>, Status> {
         let bytes = STANDARD.decode(auth.auth).ok();
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = text.as_deref().and_then(|text| text.trim_end_matches('\0').split_once(':'));
-        let (username, secret) = pair.ok_or_else(|| {
-            invalid("auth: it must be base64 of USER:PASSWORD")
-        })?;
+        let (username, secret) =
+            pair.ok_or_else(|| invalid("auth: it must be base64 of USER:PASSWORD"))?;
         return Ok(password(username.to_owned(), secret.to_owned()));
     }
     Ok(None)
-}
-
-/// What a part of the storage takes.
-pub(in crate::cri) fn filesystem(usage: DiskUsage, path: &Path, now: i64) -> v1::FilesystemUsage {
-    v1::FilesystemUsage {
-        timestamp: now,
-        fs_id: Some(v1::FilesystemIdentifier { mountpoint: path.display().to_string() }),
-        used_bytes: Some(v1::UInt64Value { value: usage.bytes }),
-        inodes_used: Some(v1::UInt64Value { value: usage.inodes }),
-    }
 }

@@ -7,8 +7,7 @@ mod mounts;
 pub(super) mod pod;
 mod resources;
 mod security;
-#[cfg(test)]
-mod tests;
+pub(super) mod stats;
 
 pub(super) use resources::{limits, oom_score_adj};
 

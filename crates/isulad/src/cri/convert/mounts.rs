@@ -99,7 +99,9 @@ pub(super) fn message(mount: &PodMount) -> v1::Mount {
         }
     };
     let propagation = match mount.propagation {
-        Propagation::Rshared | Propagation::Shared => v1::MountPropagation::PropagationBidirectional,
+        Propagation::Rshared | Propagation::Shared => {
+            v1::MountPropagation::PropagationBidirectional
+        }
         Propagation::Rslave | Propagation::Slave => {
             v1::MountPropagation::PropagationHostToContainer
         }

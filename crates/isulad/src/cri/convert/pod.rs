@@ -60,9 +60,10 @@ fn port_mappings(mappings: Vec<v1::PortMapping>) -> Result<Vec<PortMapping>, Sta
 
 fn port_mapping(mapping: v1::PortMapping) -> Result<PortMapping, Status> {
     let port = |field, value: i32| {
-        u16::try_from(value).ok().filter(|port| *port > 0).ok_or_else(|| {
-            invalid(format!("port_mappings: {field}: {value} is no port"))
-        })
+        u16::try_from(value)
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| invalid(format!("port_mappings: {field}: {value} is no port")))
     };
     let host_ip = some(mapping.host_ip).map(|text| {
         text.parse().map_err(|_| invalid(format!("port_mappings: host_ip: {text:?} is no address")))
@@ -80,7 +81,9 @@ fn port_mapping(mapping: v1::PortMapping) -> Result<PortMapping, Status> {
 }
 
 /// Which sandboxes.
-pub(in crate::cri) fn filter(filter: Option<v1::PodSandboxFilter>) -> Result<SandboxFilter, Status> {
+pub(in crate::cri) fn filter(
+    filter: Option<v1::PodSandboxFilter>,
+) -> Result<SandboxFilter, Status> {
     let filter = filter.unwrap_or_default();
     let ready = match filter.state {
         None => None,

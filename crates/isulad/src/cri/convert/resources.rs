@@ -50,9 +50,8 @@ pub(super) fn message(
     resources: &Resources,
     oom_score_adj: Option<i32>,
 ) -> v1::LinuxContainerResources {
-    let number = |value: Option<u64>| {
-        value.map_or(0, |value| i64::try_from(value).unwrap_or(i64::MAX))
-    };
+    let number =
+        |value: Option<u64>| value.map_or(0, |value| i64::try_from(value).unwrap_or(i64::MAX));
     let hugepage = |(page_size, limit): (&String, &u64)| v1::HugepageLimit {
         page_size: page_size.clone(),
         limit: *limit,

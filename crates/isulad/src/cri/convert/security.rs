@@ -152,9 +152,7 @@ fn profile(
         "runtime/default" | "docker/default" => Ok(Some(SecurityProfile::RuntimeDefault)),
         "unconfined" => Ok(Some(SecurityProfile::Unconfined)),
         text => match text.strip_prefix("localhost/") {
-            Some(name) if !name.is_empty() => {
-                Ok(Some(SecurityProfile::Localhost(name.to_owned())))
-            }
+            Some(name) if !name.is_empty() => Ok(Some(SecurityProfile::Localhost(name.to_owned()))),
             _ => Err(invalid(format!("{field}: there is no profile {text:?}"))),
         },
     }
