@@ -12,7 +12,10 @@ use isula_core::{
 use isula_engine::Events;
 use tonic::{Response, Status};
 
-use super::{Answer, Cri, Pages, convert};
+use super::{
+    Answer, Cri, Pages,
+    convert::{self, pod::Shown},
+};
 
 /// A client that watches.
 struct Watch {
@@ -88,7 +91,8 @@ impl Watch {
             self.homes.remove(id);
             self.sandboxes.remove(id);
         }
-        let mut status = sandbox.as_deref().map(v1::PodSandboxStatus::from);
+        let mut status =
+            sandbox.as_deref().map(|sandbox| v1::PodSandboxStatus::from(Shown(sandbox)));
         if let Some(status) = &mut status
             && kind == Kind::ContainerDeletedEvent
             && *id == home

@@ -6,7 +6,10 @@ use isula_api::runtime::v1;
 use isula_core::sandbox::{Sandbox, SandboxId};
 use tonic::{Response, Status};
 
-use super::{Answer, Cri, convert};
+use super::{
+    Answer, Cri,
+    convert::{self, pod::Shown},
+};
 use crate::api::status;
 
 impl Cri {
@@ -51,7 +54,7 @@ impl Cri {
             false => HashMap::new(),
         };
         Ok(Response::new(v1::PodSandboxStatusResponse {
-            status: Some((&*sandbox).into()),
+            status: Some(Shown(&sandbox).into()),
             info,
             containers_statuses: self.statuses_in(&sandbox.id),
             timestamp: self.now(),
@@ -77,7 +80,7 @@ impl Cri {
         filter: Option<v1::PodSandboxFilter>,
     ) -> Result<Vec<v1::PodSandbox>, Status> {
         let found = self.engine.list_sandboxes(&convert::pod::filter(filter)?);
-        Ok(found.iter().map(|sandbox| (&**sandbox).into()).collect())
+        Ok(found.iter().map(|sandbox| Shown(sandbox).into()).collect())
     }
 
     pub(super) async fn update_pod(

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{
     Cri,
-    convert::{self, counted, stats::At},
+    convert::{self, counted, pod::Shown, stats::At},
 };
 use crate::api::status;
 
@@ -98,6 +98,10 @@ impl Cri {
             containers: containers.collect(),
             io: usage.map(|usage| At(at, usage).into()),
         };
-        v1::PodSandboxStats { attributes: Some(sandbox.into()), linux: Some(linux), windows: None }
+        v1::PodSandboxStats {
+            attributes: Some(Shown(sandbox).into()),
+            linux: Some(linux),
+            windows: None,
+        }
     }
 }

@@ -35,7 +35,7 @@ pub(in crate::cri) fn new_member(request: v1::CreateContainerRequest) -> Result<
         command: config.command,
         args: config.args,
         working_dir: some(config.working_dir),
-        envs: config.envs.into_iter().map(|env| (env.key, env.value)).collect(),
+        envs: config.envs.into_iter().map(variable).collect::<Result<_, _>>()?,
         mounts: config
             .mounts
             .into_iter()
@@ -54,6 +54,13 @@ pub(in crate::cri) fn new_member(request: v1::CreateContainerRequest) -> Result<
         oom_score_adj: score,
         security: security::container(linux.security_context)?,
     })
+}
+
+fn variable(env: v1::KeyValue) -> Result<(String, String), Status> {
+    match String::from_utf8(env.value.into()) {
+        Ok(value) => Ok((env.key, value)),
+        Err(_) => Err(invalid(format!("envs: the value of {} is not UTF-8", env.key))),
+    }
 }
 
 fn device(device: v1::Device) -> DeviceMapping {

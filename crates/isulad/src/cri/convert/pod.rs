@@ -95,14 +95,15 @@ pub(in crate::cri) fn filter(
     Ok(SandboxFilter { id: some(filter.id), ready, labels: sorted(filter.label_selector) })
 }
 
-impl From<&Metadata> for v1::PodSandboxMetadata {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            name: metadata.name.clone(),
-            uid: metadata.uid.clone(),
-            namespace: metadata.namespace.clone(),
-            attempt: metadata.attempt,
-        }
+/// A sandbox as it is shown.
+pub(in crate::cri) struct Shown<'a>(pub &'a Sandbox);
+
+fn metadata(metadata: &Metadata) -> v1::PodSandboxMetadata {
+    v1::PodSandboxMetadata {
+        name: metadata.name.clone(),
+        uid: metadata.uid.clone(),
+        namespace: metadata.namespace.clone(),
+        attempt: metadata.attempt,
     }
 }
 
@@ -113,11 +114,11 @@ fn state(sandbox: &Sandbox) -> i32 {
     }
 }
 
-impl From<&Sandbox> for v1::PodSandbox {
-    fn from(sandbox: &Sandbox) -> Self {
+impl From<Shown<'_>> for v1::PodSandbox {
+    fn from(Shown(sandbox): Shown<'_>) -> Self {
         Self {
             id: sandbox.id.to_string(),
-            metadata: Some((&sandbox.config.metadata).into()),
+            metadata: Some(metadata(&sandbox.config.metadata)),
             state: state(sandbox),
             created_at: nanoseconds(sandbox.created),
             labels: unsorted(&sandbox.config.labels),
@@ -127,13 +128,13 @@ impl From<&Sandbox> for v1::PodSandbox {
     }
 }
 
-impl From<&Sandbox> for v1::PodSandboxStatus {
-    fn from(sandbox: &Sandbox) -> Self {
+impl From<Shown<'_>> for v1::PodSandboxStatus {
+    fn from(Shown(sandbox): Shown<'_>) -> Self {
         let options = security::namespace_options(&sandbox.config.namespaces);
         let namespaces = v1::Namespace { options: Some(options) };
         Self {
             id: sandbox.id.to_string(),
-            metadata: Some((&sandbox.config.metadata).into()),
+            metadata: Some(metadata(&sandbox.config.metadata)),
             state: state(sandbox),
             created_at: nanoseconds(sandbox.created),
             network: Some(network(sandbox)),
@@ -155,11 +156,11 @@ fn network(sandbox: &Sandbox) -> v1::PodSandboxNetworkStatus {
     }
 }
 
-impl From<&Sandbox> for v1::PodSandboxAttributes {
-    fn from(sandbox: &Sandbox) -> Self {
+impl From<Shown<'_>> for v1::PodSandboxAttributes {
+    fn from(Shown(sandbox): Shown<'_>) -> Self {
         Self {
             id: sandbox.id.to_string(),
-            metadata: Some((&sandbox.config.metadata).into()),
+            metadata: Some(metadata(&sandbox.config.metadata)),
             labels: unsorted(&sandbox.config.labels),
             annotations: unsorted(&sandbox.config.annotations),
         }
@@ -180,7 +181,6 @@ pub(in crate::cri) fn info(
             "network": network,
             "ipc": namespaces.ipc,
             "uts": namespaces.uts,
-            "pid": namespaces.pid,
             "user": namespaces.user,
         },
         "cniResult": sandbox.attachment,

@@ -81,6 +81,7 @@ pub(super) fn selinux(option: v1::SeLinuxOption) -> Selinux {
 
 /// The security context of a container. One that says nothing gets the defaults; one that is there
 /// decides which paths are hidden, be they none.
+#[expect(deprecated, reason = "former kubelets send nothing else")]
 pub(super) fn container(
     context: Option<v1::LinuxContainerSecurityContext>,
 ) -> Result<ContainerSecurity, Status> {
