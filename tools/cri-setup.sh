@@ -14,6 +14,7 @@ bin=$go_dir/bin
 mkdir -p "$bin"
 
 cri_tools=v1.36.0
+client_go=v0.36.0
 cni_plugins=v1.9.1
 containerd=v2.4.2
 runc=v1.5.2
@@ -147,8 +148,20 @@ kubelet_module() {
     )
 }
 
+stream_client_module() {
+    local source=$root/tests/cri/stream-client/main.go output=$bin/stream-client
+    [ "$output" -nt "$source" ] && return
+    say "building the stream client"
+    (
+        module stream-client "require k8s.io/client-go $client_go" "require k8s.io/streaming $client_go"
+        cp "$source" .
+        build "$output" . -ldflags "-s -w"
+    )
+}
+
 cri_tools_module
 cni_module
+stream_client_module
 for what in "$@"; do
     case $what in
         containerd) containerd_module ;;

@@ -12,8 +12,22 @@
 //!
 //! Without a session there is a listening socket and nothing else: no task wakes, no timer runs.
 
+mod activity;
+mod call;
+mod forward;
+mod http;
+mod remote;
 mod request;
+mod resize;
 mod server;
+mod spdy;
+mod status;
+mod tls;
+mod tokens;
+mod websocket;
+
+#[cfg(test)]
+mod tests;
 
 pub use request::{
     AttachRequest, Backend, Duplex, ExecRequest, PortForwardRequest, Running, Streams,
