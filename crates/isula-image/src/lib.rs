@@ -35,6 +35,7 @@ mod error;
 mod hash;
 mod import;
 mod load;
+mod reserve;
 mod snapshot;
 mod store;
 mod stream;

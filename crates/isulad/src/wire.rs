@@ -14,6 +14,9 @@ use isula_image::{Store, registry};
 
 use crate::config::Config;
 
+/// The most bytes that a layer may unpack to where nothing is configured: far more than any has.
+const LAYER_LIMIT: u64 = 256 << 30;
+
 /// The engine and what must be closed with it.
 pub struct Wired {
     /// The engine; its containers are not loaded yet.
@@ -39,7 +42,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
             retry: retry(config),
             ..registry::Settings::default()
         },
-        unpacked_limit: config.layer_limit,
+        unpacked_limit: Some(config.layer_limit.unwrap_or(LAYER_LIMIT)),
     })?);
     let external = |(name, (path, args)): (&String, &(String, Vec<String>))| {
         (name.clone(), ExternalRuntime { path: path.clone(), args: args.clone() })
