@@ -22,6 +22,8 @@ use super::{
 
 /// Largest answer of a token server.
 const TOKEN_LIMIT: u64 = 1024 * 1024;
+/// Longest token: it goes into the head of every request.
+const HEADER_LIMIT: usize = 64 * 1024;
 
 /// What is sent to an endpoint, and how often it was renewed.
 #[derive(Default)]
@@ -116,6 +118,9 @@ async fn fetch_token(
         .map_err(|error| failed(&format!("its answer is malformed: {error}")))?;
     let token = token.token.filter(|token| !token.is_empty()).or(token.access_token);
     let token = token.ok_or_else(|| failed("its answer has no token"))?;
+    if token.len() > HEADER_LIMIT {
+        return Err(failed("its token is longer than 64 KiB"));
+    }
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| failed("its token does not fit a header"))?;
     header.set_sensitive(true);
