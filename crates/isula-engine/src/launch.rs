@@ -11,8 +11,9 @@ use isula_core::{
     container::{Container, DeviceMapping, MountKind, NamespaceMode, NetworkMode, Source},
     error::{ErrorKind, PortError, chain},
     id::{ContainerId, Name},
-    ports::{self, Attach, ContainerFiles, Host, Launch, Rootfs},
-    spec::{self, Device, Facts, Joined, files::HostFiles},
+    ports::{self, Attach, ContainerFiles, Host, Launch, PodPaths, Rootfs},
+    sandbox::{Member, PodMountSource, Scope},
+    spec::{self, Device, Facts, Joined, PodFacts, PodSource, files::HostFiles},
     user::{self, ResolvedUser},
 };
 
@@ -78,6 +79,7 @@ impl Engine {
             joined,
             sources: self.sources(container).await?,
             devices: self.devices(container).await?,
+            pod: self.pod_facts(container).await?,
         };
         let spec = spec::build(container, &facts)?;
         let host_files = self.host_files(container).await?;
@@ -231,30 +233,90 @@ impl Engine {
         }
     }
 
-    /// The processes whose namespaces the container joins.
+    /// The namespaces of other containers, or of its sandbox, that the container joins.
     ///
     /// # Errors
-    /// One of them does not run.
-    pub(crate) fn joined(&self, container: &Container) -> Result<Joined> {
+    /// One of them does not run, or the sandbox has no namespaces (any more).
+    pub(crate) async fn joined(&self, container: &Container) -> Result<Joined> {
+        if let Some(pod) = &container.pod {
+            return self.joined_in_sandbox(container, pod).await;
+        }
         let host = &container.host;
         let network = match &host.network {
-            NetworkMode::Container(id) => Some(self.pid_of(id, "network")?),
+            NetworkMode::Container(id) => Some(self.namespace_of(id, "network", "net")?),
             NetworkMode::None | NetworkMode::Host => None,
         };
-        let other = |mode: &NamespaceMode, namespace| match mode {
-            NamespaceMode::Container(id) => self.pid_of(id, namespace).map(Some),
+        let other = |mode: &NamespaceMode, name| match mode {
+            NamespaceMode::Container(id) => self.namespace_of(id, name, name).map(Some),
             NamespaceMode::Private | NamespaceMode::Host => Ok(None),
         };
-        Ok(Joined { network, ipc: other(&host.ipc, "ipc")?, pid: other(&host.pid, "pid")? })
+        let (ipc, pid) = (other(&host.ipc, "ipc")?, other(&host.pid, "pid")?);
+        Ok(Joined { network, ipc, pid, ..Joined::default() })
     }
 
-    fn pid_of(&self, id: &ContainerId, namespace: &'static str) -> Result<i32> {
+    async fn joined_in_sandbox(&self, container: &Container, pod: &Member) -> Result<Joined> {
+        let id = &pod.sandbox;
+        let found = self.port_of(id, "find its namespaces", self.ports.pods.find(id)).await?;
+        let Some(paths) = found else {
+            return Err(Error::SandboxNotReady(id.to_string(), "without namespaces"));
+        };
+        let pid = match &pod.namespaces.pid {
+            Scope::Pod => {
+                let parent = container.host.cgroup_parent.as_deref().unwrap_or("/");
+                let work = self.ports.pods.pid_namespace(id, parent);
+                Some(self.port_of(id, "make its pid namespace", work).await?)
+            }
+            Scope::Target(target) => {
+                Some(self.namespace_of(&ContainerId::try_from(target.clone())?, "pid", "pid")?)
+            }
+            Scope::Container | Scope::Node => None,
+        };
+        let network = (pod.namespaces.network != Scope::Node)
+            .then(|| self.ports.networks.namespace_path(id));
+        let PodPaths { uts, ipc, user, shm, .. } = paths;
+        Ok(Joined { network, ipc, pid, uts, user, shm })
+    }
+
+    fn namespace_of(
+        &self,
+        id: &ContainerId,
+        namespace: &'static str,
+        file: &str,
+    ) -> Result<PathBuf> {
         let other = self.index.get(id).map(|slot| slot.container());
         let run = other.as_ref().and_then(|other| other.state.run());
-        run.map(|run| run.pid).ok_or_else(|| {
+        let path = run.map(|run| PathBuf::from(format!("/proc/{}/ns/{file}", run.pid)));
+        path.ok_or_else(|| {
             let container = other.as_ref().map_or(id.short(), |other| other.name.as_str());
             Error::Join { namespace, container: container.to_owned() }
         })
+    }
+
+    /// What the container gets of its sandbox.
+    async fn pod_facts(&self, container: &Container) -> Result<Option<PodFacts>> {
+        let Some(pod) = &container.pod else { return Ok(None) };
+        let mut sources = Vec::with_capacity(pod.mounts.len());
+        for mount in &pod.mounts {
+            sources.push(match &mount.source {
+                PodMountSource::Host(path) => {
+                    let path = path.clone();
+                    let work = self.on_host(move |host| host.bind_source(&path, true));
+                    PodSource::Host(self.port(container, "mount a path of the host", work).await?)
+                }
+                PodMountSource::Image { id: Some(id), .. } => {
+                    let layers = self.ports.snapshots.layers(id);
+                    let layers = layers.map_err(|source| cannot(container, "mount an image", source))?;
+                    PodSource::Layers(layers)
+                }
+                PodMountSource::Image { reference, .. } => {
+                    let error = format!("image volume {reference}: it was not resolved");
+                    let source = PortError::new(ErrorKind::Internal, error);
+                    return Err(cannot(container, "mount an image", source));
+                }
+            });
+        }
+        let files = self.ports.sandboxes.sandbox_directory(&pod.sandbox);
+        Ok(Some(PodFacts { files, sources }))
     }
 
     /// Makes the container's volumes where they are missing; a new one gets the image's content.

@@ -6,6 +6,7 @@
 pub mod host;
 pub mod logs;
 pub mod network;
+pub mod pods;
 mod ready;
 pub mod records;
 pub mod runtime;

@@ -22,6 +22,7 @@ mod execs;
 mod external;
 mod failure;
 mod log;
+pub mod pod;
 mod poll;
 mod program;
 mod reaper;
@@ -47,9 +48,14 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if reaper::is_wanted(name.as_ref()) {
         return reaper::run(arguments);
     }
-    if arguments.next().is_some_and(|argument| argument == "--version") {
-        println!("isulad-shim {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
+    match arguments.next() {
+        Some(word) if word == "--version" => {
+            println!("isulad-shim {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Some(word) if word == pod::INIT => return pod::init(arguments),
+        Some(word) if word == pod::HOLDER => return pod::hold(arguments),
+        _ => {}
     }
     match keep(rustix::stdio::stdin()) {
         Ok(()) => ExitCode::SUCCESS,

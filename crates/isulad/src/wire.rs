@@ -7,6 +7,7 @@ use isula_engine::{Engine, Ports, Settings, Umask};
 use isula_host::{
     host::{Kernel, Machine},
     network::{self, CniNetworks},
+    pods::{self, HostPods},
     records::JournaledRecords,
     runtime::{self, ExternalRuntime, Runtimes},
     volumes::LocalVolumes,
@@ -65,6 +66,11 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
     });
     let machine = Machine::read();
     tracing::debug!(facts = ?machine.facts(), "the host");
+    let pods = HostPods::new(pods::Settings {
+        state_dir: config.state_dir.clone(),
+        shim_path: config.shim.clone(),
+        facts: machine.facts().clone(),
+    })?;
     let ports = Ports {
         records: Arc::new(records.clone()),
         snapshots: Arc::clone(&store) as _,
@@ -72,6 +78,8 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         volumes: Arc::new(volumes),
         runtime: Arc::new(runtimes),
         networks: Arc::new(networks),
+        pods: Arc::new(pods),
+        sandboxes: Arc::new(records.clone()),
         clock: Arc::new(Kernel),
         entropy: Arc::new(Kernel),
         host: Arc::new(machine),

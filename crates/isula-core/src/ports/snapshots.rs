@@ -46,6 +46,15 @@ pub trait Snapshots: Send + Sync {
     /// The container has no writable layer, or a layer of the image is damaged.
     fn rootfs(&self, id: &ContainerId, image: &ImageId, volatile: bool) -> Result<Rootfs>;
 
+    /// The layer directories of an image, topmost first, for an image that is mounted itself.
+    ///
+    /// # Errors
+    /// No such image, or a layer of it is damaged.
+    fn layers(&self, image: &ImageId) -> Result<Vec<PathBuf>> {
+        let message = format!("this store cannot mount the image {image}");
+        Err(PortError::new(ErrorKind::Unsupported, message))
+    }
+
     /// Reads a regular file of a container that does not run, through all its layers, symbolic
     /// links resolved within its root; `None` when it is not there, is no regular file, or is
     /// larger than `limit` bytes.

@@ -83,6 +83,10 @@ pub struct HostFacts {
     pub capabilities: Vec<String>,
     /// Seccomp filters work.
     pub seccomp: bool,
+    /// AppArmor profiles can be loaded.
+    pub apparmor: bool,
+    /// SELinux is enabled.
+    pub selinux: bool,
     /// The daemon's own `oom_score_adj`; a lower one can't be given without `CAP_SYS_RESOURCE`.
     pub oom_score_adj: i32,
     /// Without `CAP_SYS_RESOURCE` limits can't be raised and scores can't be lowered.

@@ -42,7 +42,7 @@ pub fn verify_member(
     if security.namespaces.network == Scope::Container {
         return Err(Invalid::value("network", "CONTAINER", "only POD and NODE"));
     }
-    apparmor(new)?;
+    apparmor(new, facts)?;
     seccomp(new)?;
     if let Some(name) = new.cdi_devices.first() {
         let (field, value) = ("CDI_devices", name.clone());
@@ -57,19 +57,14 @@ pub fn verify_member(
     new.mounts.iter_mut().try_for_each(|one| mount(one, facts))
 }
 
-fn apparmor(new: &NewMember) -> Result<(), Invalid> {
+fn apparmor(new: &NewMember, facts: &HostFacts) -> Result<(), Invalid> {
     match &new.security.apparmor {
-        Some(SecurityProfile::Localhost(name)) if !apparmor_is_there() => {
+        Some(SecurityProfile::Localhost(name)) if !facts.apparmor => {
             let (field, value) = ("apparmor", name.clone());
             Err(Invalid::Unsupported { field, value, why: "the kernel has no AppArmor" })
         }
         _ => Ok(()),
     }
-}
-
-/// No kernel that this engine is built for has been seen to have it enabled: the facts say.
-fn apparmor_is_there() -> bool {
-    true
 }
 
 fn seccomp(new: &NewMember) -> Result<(), Invalid> {

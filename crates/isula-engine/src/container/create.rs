@@ -83,7 +83,7 @@ impl Engine {
         fault::point("create.snapshot");
 
         // A container whose namespaces are joined need not run before the start.
-        let joined = self.joined(container).unwrap_or_default();
+        let joined = self.joined(container).await.unwrap_or_default();
         let prepared = self.prepare(container, None, joined, None).await?;
         let checked = async { ports.runtime.verify(&prepared.launch) };
         self.port(container, "be run as asked", checked).await?;

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// The container a change is about, for its errors.
-fn cannot(action: &'static str, id: &ContainerId) -> impl FnOnce(io::Error) -> PortError {
+pub(super) fn cannot(action: &'static str, id: &ContainerId) -> impl FnOnce(io::Error) -> PortError {
     let message = format!("cannot {action} of container {id}");
     |error| PortError::io(message, error)
 }
@@ -109,15 +109,25 @@ impl Shared {
         container: &Container,
         durability: Durability,
     ) -> Result<()> {
-        let (id, runtime) = (container.id.clone(), &container.host.runtime);
+        let documents = encode(container)?;
+        self.put((&container.id, &container.host.runtime), documents, durability).await
+    }
+
+    /// Replaces the documents of a container or a sandbox that exists.
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        (id, runtime): (&ContainerId, &str),
+        documents: Documents,
+        durability: Durability,
+    ) -> Result<()> {
+        let id = id.clone();
         let place = self.places.container(&id, runtime).map_err(cannot("place the files", &id))?;
         let [directory, _] = place;
-        let documents = encode(container)?;
         let change = What::Put(documents);
         let bytes = payload(&id, runtime, &change).map_err(cannot("encode the record", &id))?;
         let What::Put(documents) = change else { return Ok(()) };
         if bytes.len() > self.journal.limit() {
-            return self.save_directly(container, documents, directory).await;
+            return self.save_directly((&id, runtime), documents, directory).await;
         }
         let length = bytes.len();
         let path = directory.clone();
@@ -144,19 +154,19 @@ impl Shared {
     /// is told that they are right.
     async fn save_directly(
         self: &Arc<Self>,
-        container: &Container,
+        (id, runtime): (&ContainerId, &str),
         documents: Documents,
         directory: PathBuf,
     ) -> Result<()> {
         // So that no older content comes after it.
         self.catch_up().await;
         let written = blocking(move || plain::write_documents_durably(&directory, &documents));
-        written.await?.map_err(cannot("write the record", &container.id))?;
-        self.vouch(&container.id, &container.host.runtime).await
+        written.await?.map_err(cannot("write the record", id))?;
+        self.vouch(id, runtime).await
     }
 
     /// Tells the journal that the plain files are right and durable.
-    async fn vouch(self: &Arc<Self>, id: &ContainerId, runtime: &str) -> Result<()> {
+    pub(super) async fn vouch(self: &Arc<Self>, id: &ContainerId, runtime: &str) -> Result<()> {
         let bytes = payload(id, runtime, &What::Direct).map_err(cannot("encode the record", id))?;
         let length = bytes.len();
         let change = Arc::new((id.clone(), bytes));

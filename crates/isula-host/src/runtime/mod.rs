@@ -36,10 +36,11 @@ use oci_spec::runtime::Process;
 
 pub use compile::ExternalRuntime;
 use compile::{BUILT_IN, Compiler};
+pub(crate) use directory::Named;
 use directory::RunDirectory;
 use keeper::Keeper;
 use processes::cannot;
-use program::Program;
+pub(crate) use program::Program;
 
 /// What the runtimes depend on.
 #[derive(Debug, Clone)]

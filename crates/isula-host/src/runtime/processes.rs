@@ -174,20 +174,7 @@ impl Runtimes {
 
     pub(super) async fn usage_of(&self, id: &ContainerId) -> Result<Usage> {
         let cgroup = self.running(id)?.cgroup()?;
-        blocking(move || {
-            let stats = cgroup.stats();
-            let stats = stats.map_err(|error| cannot(error, "read what the container uses"))?;
-            Ok(Usage {
-                cpu: stats.cpu.usage,
-                memory: stats.memory.working_set,
-                memory_limit: stats.memory.limit,
-                pids: stats.pids.current,
-                pids_limit: stats.pids.limit,
-                read: stats.io.read_bytes,
-                written: stats.io.write_bytes,
-            })
-        })
-        .await
+        blocking(move || crate::pods::usage(&cgroup)).await
     }
 
     pub(super) async fn pids_of(&self, id: &ContainerId) -> Result<Vec<i32>> {
