@@ -10,7 +10,7 @@ use isula_core::{
 };
 use tonic::Status;
 
-use crate::api::status::invalid;
+use crate::api::status::{invalid, unsupported};
 
 /// The registry that `docker login` calls by another name.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
@@ -90,6 +90,9 @@ fn credentials(auth: v1::AuthConfig) -> Result<Option<Credentials>, Status> {
         let (username, secret) =
             pair.ok_or_else(|| invalid("auth: it must be base64 of USER:PASSWORD"))?;
         return Ok(password(username.to_owned(), secret.to_owned()));
+    }
+    if !auth.identity_token.is_empty() || !auth.registry_token.is_empty() {
+        return Err(unsupported("auth: identity and registry tokens are not supported yet"));
     }
     Ok(None)
 }

@@ -8,6 +8,8 @@ pub(super) mod pod;
 mod resources;
 mod security;
 pub(super) mod stats;
+#[cfg(test)]
+mod tests;
 
 pub(super) use resources::{limits, oom_score_adj};
 
