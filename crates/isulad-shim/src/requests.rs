@@ -54,6 +54,7 @@ impl Shim {
                 self.stop(serial);
                 Ok(())
             }
+            Request::ReopenLog => self.reopen_log().map(|()| self.tell(serial, &Message::Done)),
         };
         if let Err(failure) = result {
             let starting = self.container.is_none();
@@ -62,6 +63,11 @@ impl Shim {
                 self.give_up();
             }
         }
+    }
+
+    fn reopen_log(&mut self) -> Result<(), Failure> {
+        let container = self.running()?;
+        container.streams.reopen_log().map_err(|error| failure("reopen the log", &error))
     }
 
     fn has_ended(&self) -> bool {
