@@ -271,8 +271,8 @@ impl Engine {
             }
             Scope::Container | Scope::Node => None,
         };
-        let network = (pod.namespaces.network != Scope::Node)
-            .then(|| self.ports.networks.namespace_path(id));
+        let network =
+            (pod.namespaces.network != Scope::Node).then(|| self.ports.networks.namespace_path(id));
         let PodPaths { uts, ipc, user, shm, .. } = paths;
         Ok(Joined { network, ipc, pid, uts, user, shm })
     }
@@ -305,7 +305,8 @@ impl Engine {
                 }
                 PodMountSource::Image { id: Some(id), .. } => {
                     let layers = self.ports.snapshots.layers(id);
-                    let layers = layers.map_err(|source| cannot(container, "mount an image", source))?;
+                    let layers =
+                        layers.map_err(|source| cannot(container, "mount an image", source))?;
                     PodSource::Layers(layers)
                 }
                 PodMountSource::Image { reference, .. } => {

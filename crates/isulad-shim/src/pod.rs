@@ -74,15 +74,13 @@ fn make_init(user: Option<OsString>) -> io::Result<()> {
     }
     let (ready, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let request = Spawn { namespaces: NEW_PID | NEW_MOUNT, ..Spawn::default() };
-    let spawned = process::spawn(request, move || {
-        match be_alone(&tell) {
-            Ok(signals) => {
-                let told = rustix::io::write(&tell, b"1").is_ok();
-                drop(tell);
-                if told { reap(&signals) } else { 1 }
-            }
-            Err(error) => error.raw_os_error().and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
+    let spawned = process::spawn(request, move || match be_alone(&tell) {
+        Ok(signals) => {
+            let told = rustix::io::write(&tell, b"1").is_ok();
+            drop(tell);
+            if told { reap(&signals) } else { 1 }
         }
+        Err(error) => error.raw_os_error().and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
     })?;
     let mut answer = [0; 1];
     if rustix::io::read(&ready, &mut answer)? != 1 {

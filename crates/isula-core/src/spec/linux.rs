@@ -49,10 +49,12 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, S
             Some(paths) => paths,
             None => masked(facts.host.cpus),
         }))
-        .set_readonly_paths((!open).then(|| match pod.and_then(|pod| pod.readonly_paths.clone()) {
-            Some(paths) => paths,
-            None => READONLY.map(str::to_owned).to_vec(),
-        }));
+        .set_readonly_paths((!open).then(
+            || match pod.and_then(|pod| pod.readonly_paths.clone()) {
+                Some(paths) => paths,
+                None => READONLY.map(str::to_owned).to_vec(),
+            },
+        ));
     pod::label_mounts(&mut linux, container, facts);
     if !host.sysctls.is_empty() {
         linux.set_sysctl(Some(host.sysctls.clone().into_iter().collect()));

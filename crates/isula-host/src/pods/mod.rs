@@ -168,9 +168,8 @@ impl Shared {
         let held = first_line(&mut holder).and_then(|_| {
             let pid = i32::try_from(holder.id()).unwrap_or(0);
             let lines = |list: &[IdMapping]| -> String {
-                let line = |one: &IdMapping| {
-                    format!("{} {} {}\n", one.container, one.host, one.length)
-                };
+                let line =
+                    |one: &IdMapping| format!("{} {} {}\n", one.container, one.host, one.length);
                 list.iter().map(line).collect()
             };
             isula_sys::namespace::map_ids(pid, &lines(&user.uids), &lines(&user.gids))?;

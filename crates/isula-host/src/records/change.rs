@@ -20,7 +20,10 @@ use super::{
 };
 
 /// The container a change is about, for its errors.
-pub(super) fn cannot(action: &'static str, id: &ContainerId) -> impl FnOnce(io::Error) -> PortError {
+pub(super) fn cannot(
+    action: &'static str,
+    id: &ContainerId,
+) -> impl FnOnce(io::Error) -> PortError {
     let message = format!("cannot {action} of container {id}");
     |error| PortError::io(message, error)
 }

@@ -185,11 +185,7 @@ pub(super) fn mend(places: &[PathBuf; 2], documents: &Documents) -> io::Result<(
 
 /// The files of a sandbox with their names: its containers' users see them.
 fn shared(files: &SandboxFiles) -> [(&'static str, &[u8]); 3] {
-    [
-        ("hostname", &files.hostname),
-        ("hosts", &files.hosts),
-        ("resolv.conf", &files.resolv_conf),
-    ]
+    [("hostname", &files.hostname), ("hosts", &files.hosts), ("resolv.conf", &files.resolv_conf)]
 }
 
 /// The mode of a sandbox's directory: a container's root in a user namespace goes through it.

@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use isula_core::{
     error::{ErrorKind, PortError, chain},
     id::ContainerId,
-    ports::{
-        Durability, Quarantined, RestoredSandboxes, Result, SandboxFiles, SandboxRecords,
-    },
+    ports::{Durability, Quarantined, RestoredSandboxes, Result, SandboxFiles, SandboxRecords},
     sandbox::Sandbox,
 };
 
@@ -38,7 +36,8 @@ impl Shared {
         files: SandboxFiles,
         durability: Durability,
     ) -> Result<()> {
-        let place = self.places.container(&id, SANDBOXES).map_err(cannot("place the files", &id))?;
+        let place =
+            self.places.container(&id, SANDBOXES).map_err(cannot("place the files", &id))?;
         let [directory, preliminary] = place;
         if directory.exists() || preliminary.exists() {
             let message = format!("a record of sandbox {id} exists already");

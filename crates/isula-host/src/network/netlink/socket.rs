@@ -55,8 +55,7 @@ impl Socket {
 
     fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
-        let descriptor =
-            socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+        let descriptor = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         sockopt::set_socket_timeout(&descriptor, sockopt::Timeout::Recv, Some(PATIENCE))?;
         Ok(Self { descriptor, next: AtomicU32::new(1) })
     }

@@ -172,9 +172,8 @@ fn every_stop_signal_has_a_number() {
         }),
         ..Default::default()
     };
-    let number = |value| {
-        container::new_member(request(value)).unwrap().stop_signal.map(Signal::number)
-    };
+    let number =
+        |value| container::new_member(request(value)).unwrap().stop_signal.map(Signal::number);
     assert_eq!(number(v1::Signal::RuntimeDefault.into()), None);
     assert_eq!(number(v1::Signal::Sigterm.into()), Some(15));
     assert_eq!(number(v1::Signal::Sigcld.into()), Some(17));
@@ -205,7 +204,10 @@ fn credentials_go_to_their_own_registry_alone() {
         let options = image::pull_options(Some(auth(address)), reference).unwrap();
         assert_eq!(options.credentials.is_some(), sent, "{address}");
         if let Some(credentials) = options.credentials {
-            assert_eq!((credentials.username, credentials.password), ("me".into(), "secret".into()));
+            assert_eq!(
+                (credentials.username, credentials.password),
+                ("me".into(), "secret".into())
+            );
         }
     }
     let bad = v1::AuthConfig { auth: "?".to_owned(), ..Default::default() };
