@@ -12,9 +12,9 @@ use isula_core::{
     error::{ErrorKind, PortError, chain},
     id::{ContainerId, Name},
     ports::{self, Attach, ContainerFiles, Host, Launch, PodPaths, Rootfs},
-    sandbox::{Member, PodMountSource, Scope},
+    sandbox::{GroupsPolicy, Member, PodMountSource, Scope},
     spec::{self, Device, Facts, Joined, PodFacts, PodSource, files::HostFiles},
-    user::{self, ResolvedUser},
+    user::{self, Memberships, ResolvedUser},
 };
 
 use crate::{Engine, Error, Result, slot::display_name, undo::Undo};
@@ -120,15 +120,22 @@ impl Engine {
         root: Root,
     ) -> Result<ResolvedUser> {
         let group_add = &container.host.group_add;
+        let memberships = match container.pod.as_ref().map(|pod| pod.groups_policy) {
+            None => Memberships::Unchosen,
+            Some(GroupsPolicy::Merge) => Memberships::Always,
+            Some(GroupsPolicy::Strict) => Memberships::Never,
+        };
         let passwd = self.read(container, root, "/etc/passwd");
         let group = async {
-            match user::needs_groups(wanted, group_add) {
+            let needed = memberships == Memberships::Always;
+            match needed || user::needs_groups(wanted, group_add) {
                 true => self.read(container, root, "/etc/group").await,
                 false => Ok(None),
             }
         };
         let (passwd, group) = tokio::try_join!(passwd, group)?;
-        Ok(user::resolve(wanted, passwd.as_deref(), group.as_deref(), group_add)?)
+        let files = (passwd.as_deref(), group.as_deref());
+        Ok(user::resolve_with(wanted, files, group_add, memberships)?)
     }
 
     async fn read(

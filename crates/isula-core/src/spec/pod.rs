@@ -12,10 +12,10 @@ use crate::{
 /// The mounts of a container of a sandbox, in the order of the request.
 pub(super) fn mounts(container: &Container, facts: &Facts<'_>) -> Vec<Mount> {
     let (Some(pod), Some(of)) = (&container.pod, &facts.pod) else { return Vec::new() };
-    pod.mounts.iter().zip(&of.sources).map(|(one, source)| build(one, source)).collect()
+    pod.mounts.iter().zip(&of.sources).map(|(one, source)| build(one, source, facts)).collect()
 }
 
-fn build(wanted: &PodMount, source: &PodSource) -> Mount {
+fn build(wanted: &PodMount, source: &PodSource, facts: &Facts<'_>) -> Mount {
     let mut options = Vec::new();
     let (kind, source) = match source {
         PodSource::Host(path) => {
@@ -30,6 +30,8 @@ fn build(wanted: &PodMount, source: &PodSource) -> Mount {
             {
                 options.push(format!("x-lcr.subpath={sub_path}"));
             }
+            // Its files belong to the ids of the container.
+            options.extend(facts.joined.user.as_ref().map(|_| "idmap".to_owned()));
             ("overlay", "overlay")
         }
     };

@@ -64,6 +64,7 @@ fn facts<'a>(host: &'a HostFacts, defaults: &'a Defaults) -> Facts<'a> {
         user: ResolvedUser { home: "/root".to_owned(), ..ResolvedUser::default() },
         joined: Joined::default(),
         sources: Vec::new(),
+        pod: None,
         devices: Vec::new(),
     }
 }

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use isula_core::{
-    container::{self, Container, HostConfig, Invalid, NetworkMode, Overrides, Source, State},
+    container::{
+        self, Container, HostConfig, Invalid, LogConfig, LogDriver, NetworkMode, Overrides, Source,
+        State,
+    },
     id::{ContainerId, Name},
     image::Image,
     sandbox::{
@@ -167,6 +170,8 @@ impl Engine {
             resources,
             devices: new.devices.clone(),
             oom_score_adj: new.oom_score_adj,
+            // Its log is that of the sandbox's directory, or none.
+            log: LogConfig { driver: LogDriver::None, ..LogConfig::default() },
             ..HostConfig::default()
         })
     }

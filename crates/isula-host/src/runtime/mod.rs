@@ -14,6 +14,8 @@ mod program;
 mod remains;
 mod session;
 mod start;
+mod tree;
+mod update;
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::DirBuilderExt;
@@ -32,7 +34,7 @@ use isula_core::ports::{
 use isula_core::signal::Signal;
 use lcr::cgroup::Hierarchies;
 use lcr::seccomp::FilterCache;
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{LinuxResources, Process};
 
 pub use compile::ExternalRuntime;
 use compile::{BUILT_IN, Compiler};
@@ -209,6 +211,18 @@ impl Runtime for Runtimes {
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage> {
         self.usage_of(id).await
+    }
+
+    async fn update(&self, id: &ContainerId, resources: &LinuxResources) -> Result<()> {
+        self.update_limits(id, resources).await
+    }
+
+    async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
+        self.reopen_log_of(id).await
+    }
+
+    async fn kill_tree(&self, id: &ContainerId, pid: i32) -> Result<()> {
+        self.kill_tree_of(id, pid).await
     }
 
     async fn pids(&self, id: &ContainerId) -> Result<Vec<i32>> {

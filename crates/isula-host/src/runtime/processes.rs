@@ -21,7 +21,7 @@ use super::{Runtimes, blocking, failure, link, session};
 
 impl Runtimes {
     /// The container, unless it is not running.
-    fn running(&self, id: &ContainerId) -> Result<Arc<Keeper>> {
+    pub(super) fn running(&self, id: &ContainerId) -> Result<Arc<Keeper>> {
         let keeper = self.find(id).filter(|keeper| keeper.ended().is_none());
         keeper.ok_or_else(|| not_running(id))
     }

@@ -166,6 +166,7 @@ impl Bench {
             bundle,
             rootfs,
             spec: Arc::new(spec),
+            cri_log: None,
             log: wish.log,
             open_stdin: wish.open_stdin,
             stdin_once: wish.stdin_once,
@@ -320,7 +321,12 @@ pub async fn gone(pid: i32, start: u64) {
 }
 
 pub fn source(launch: &Launch) -> LogSource {
-    LogSource { id: launch.id.clone(), bundle: launch.bundle.clone(), log: launch.log.clone() }
+    LogSource {
+        id: launch.id.clone(),
+        bundle: launch.bundle.clone(),
+        log: launch.log.clone(),
+        cri_log: launch.cri_log.clone(),
+    }
 }
 
 pub fn process(tty: bool, args: &[&str]) -> Process {

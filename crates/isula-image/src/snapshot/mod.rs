@@ -5,10 +5,17 @@
 //! journal that makes the container's own record durable makes this durable too.
 
 mod read;
+mod usage;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, fs, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use isula_core::{
@@ -67,6 +74,21 @@ impl Snapshots for Store {
             lower.push(self.shared.empty_layer()?);
         }
         Ok(Rootfs::Overlay { lower, upper, work, volatile })
+    }
+
+    fn layers(&self, image: &ImageId) -> Result<Vec<PathBuf>> {
+        let found = self.shared.index().get(image).cloned().ok_or_else(|| no_image(image))?;
+        let visible = self.shared.visible(&found)?;
+        let mut layers: Vec<_> =
+            visible.iter().map(|layer| self.shared.layout.diff(layer)).collect();
+        // Without a writable layer, an overlay has at least two others.
+        layers.push(self.shared.empty_layer()?);
+        Ok(layers)
+    }
+
+    async fn usage(&self, id: &ContainerId) -> Result<FilesystemUsage> {
+        let id = id.clone();
+        self.blocking(move |shared| shared.usage(&id)).await
     }
 
     async fn read(
@@ -186,7 +208,7 @@ impl Shared {
         Ok(visible)
     }
 
-    fn empty_layer(&self) -> Result<std::path::PathBuf> {
+    fn empty_layer(&self) -> Result<PathBuf> {
         let path = self.layout.snapshots().with_file_name(EMPTY);
         match files::make_dir(&path, 0o755) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),

@@ -42,6 +42,13 @@ pub(crate) fn make_all(plan: &Plan, root: &Root, sources: &Sources) -> Result<()
                 let tree = trees.first().ok_or(Errno::BADF).or_fail(Step::Mount, text)?;
                 bind(root, mount, tree)?;
             }
+            MountKind::Layers { sub_path, .. } => {
+                let tree = trees.first().ok_or(Errno::BADF).or_fail(Step::Mount, text)?;
+                bind(root, mount, tree)?;
+                if !sub_path.is_empty() {
+                    narrow(root, mount, sub_path)?;
+                }
+            }
             MountKind::Filesystem { .. } => filesystem(plan, root, mount)?,
             MountKind::CgroupV1 { .. } => cgroups(root, mount, trees)?,
         }
@@ -58,6 +65,21 @@ fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Result<(), StartError> {
     };
     let target = target(root, text, make)?;
     attach(root, mount, tree, target.as_fd())
+}
+
+/// Covers a mount by a part of itself.
+fn narrow(root: &Root, mount: &Mount, sub_path: &str) -> Result<(), StartError> {
+    let text = &mount.destination;
+    let detail = || format!("{sub_path} of the image at {text}");
+    let whole = root.open(text, OFlags::PATH | OFlags::DIRECTORY).or_fail(Step::Mount, text)?;
+    // What the image's own links mean is resolved within it.
+    let part = Root::new(whole)
+        .open(sub_path, OFlags::PATH | OFlags::DIRECTORY)
+        .or_fail(Step::Mount, detail())?;
+    let tree = mount::clone_of(part.as_fd(), mount::Depth::One).or_fail(Step::Mount, detail())?;
+    sources::set_attributes(tree.as_fd(), mount.attributes).or_fail(Step::Mount, text)?;
+    let target = root.open(text, OFlags::PATH).or_fail(Step::Mount, text)?;
+    mount::attach(tree.as_fd(), target.as_fd()).or_fail(Step::Mount, text)
 }
 
 /// The mount point, made if it is missing.

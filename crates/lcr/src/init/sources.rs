@@ -93,6 +93,10 @@ fn trees(plan: &Plan, mount: &Mount) -> Result<Vec<OwnedFd>, StartError> {
             set_propagation(tree.as_fd(), &mount.propagation).or_fail(Step::Mount, &text)?;
             Ok(vec![tree])
         }
+        MountKind::Layers { lower, idmap, .. } => {
+            let set = mount.attributes.set;
+            Ok(vec![super::rootfs::layers(plan, lower, idmap.as_ref(), set)?])
+        }
         MountKind::CgroupV1 { groups, .. } => groups
             .iter()
             .map(|(_, group)| {
@@ -199,6 +203,11 @@ fn null() -> Result<OwnedFd, StartError> {
 /// Whether the parent has to take the sources: in a user namespace the child cannot, and for an
 /// idmapped mount a process is needed that can be found in procfs.
 pub(crate) fn taken_by_parent(plan: &Plan) -> bool {
-    let idmapped = |mount: &Mount| matches!(mount.kind, MountKind::Bind { idmap: Some(_), .. });
+    let idmapped = |mount: &Mount| {
+        matches!(
+            mount.kind,
+            MountKind::Bind { idmap: Some(_), .. } | MountKind::Layers { idmap: Some(_), .. }
+        )
+    };
     plan.namespaces.separates(NamespaceKind::User) || plan.mounts.iter().any(idmapped)
 }
