@@ -105,9 +105,7 @@ impl Engine {
     fn refuse_mounted(&self, query: &str) -> Result<()> {
         // What can't be found is refused by the store, in its own words.
         let Ok(image) = self.ports.images.find(query) else { return Ok(()) };
-        let mounts = |mount: &PodMount| {
-            matches!(&mount.source, PodMountSource::Image { id: Some(id), .. } if *id == image.id)
-        };
+        let mounts = |mount: &PodMount| matches!(&mount.source, PodMountSource::Image { id: Some(id), .. } if *id == image.id);
         let user = self.index.slots().into_iter().map(|slot| slot.container()).find(|container| {
             container.pod.as_ref().is_some_and(|pod| pod.mounts.iter().any(mounts))
         });

@@ -88,7 +88,8 @@ mod tests {
         let part = record("2026-11-23T16:53:07Z stdout P x\n").unwrap();
         assert_eq!((&*part.bytes, part.stream), (b"x".as_slice(), Output::Stdout));
         assert_eq!(&*record("2026-11-23T16:53:07Z stdout F \n").unwrap().bytes, b"\n");
-        for bad in ["", "x stdout F y", "2026-11-23T16:53:07Z stdin F y", "2026-11-23T16:53:07Z stdout"]
+        for bad in
+            ["", "x stdout F y", "2026-11-23T16:53:07Z stdin F y", "2026-11-23T16:53:07Z stdout"]
         {
             assert_eq!(record(bad), None, "{bad}");
         }

@@ -48,7 +48,9 @@ pub async fn read(
     };
     // Before the first look, so that nothing comes unseen between the two.
     let changes = match (&ended, options.follow) {
-        (Some(_), true) => Some(Changes::of(log.parent().unwrap_or(&source.bundle)).map_err(failed)?),
+        (Some(_), true) => {
+            Some(Changes::of(log.parent().unwrap_or(&source.bundle)).map_err(failed)?)
+        }
         _ => None,
     };
     let tail = options.tail;

@@ -161,7 +161,10 @@ fn start(launch: &Launch, directory: &Path) -> Result<Start> {
         open_stdin: launch.open_stdin,
         stdin_once: launch.stdin_once,
         log: rotation(&launch.log),
-        cri_log: launch.cri_log.clone().map(|log| CriLog { directory: log.directory, path: log.path }),
+        cri_log: launch
+            .cri_log
+            .clone()
+            .map(|log| CriLog { directory: log.directory, path: log.path }),
         attach: launch.attach.map(session::streams),
     })
 }

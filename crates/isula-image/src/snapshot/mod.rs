@@ -5,9 +5,9 @@
 //! journal that makes the container's own record durable makes this durable too.
 
 mod read;
-mod usage;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::{
     collections::HashMap,
@@ -105,21 +105,6 @@ impl Snapshots for Store {
     async fn remove(&self, id: &ContainerId) -> Result<()> {
         let id = id.clone();
         self.blocking(move |shared| shared.remove_snapshot(&id)).await
-    }
-
-    async fn usage(&self, id: &ContainerId) -> Result<FilesystemUsage> {
-        let id = id.clone();
-        self.blocking(move |shared| {
-            let upper = shared.layout.snapshot(&id).join("diff");
-            let measured = Beneath::open(&upper).and_then(|root| beneath::tree::measure(&root));
-            let size = measured.map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => no_snapshot(&id),
-                _ => files::cannot("measure", &upper, error),
-            })?;
-            let mountpoint = shared.layout.root().display().to_string();
-            Ok(FilesystemUsage { mountpoint, bytes: size.bytes, inodes: size.entries })
-        })
-        .await
     }
 
     async fn list(&self) -> Result<Vec<ContainerId>> {
