@@ -20,6 +20,9 @@ use super::{
     settings::Trust,
 };
 
+/// The user name of credentials whose password is a token of the registry itself.
+const REGISTRY_TOKEN: &str = "<bearer>";
+
 /// Largest answer of a token server.
 const TOKEN_LIMIT: u64 = 1024 * 1024;
 /// Longest token: it goes into the head of every request.
@@ -53,7 +56,10 @@ pub(super) async fn renew(
     let challenges = challenges(&refusal.headers);
     let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
     let header = if let Some(bearer) = find("bearer") {
-        fetch_token(exchange, endpoint, bearer, repository).await?
+        match registry_token(endpoint) {
+            Some(header) => header,
+            None => fetch_token(exchange, endpoint, bearer, repository).await?,
+        }
     } else if find("basic").is_some() {
         basic_header(endpoint).ok_or_else(|| Error::Denied("credentials are needed".to_owned()))?
     } else if challenges.is_empty() {
@@ -73,6 +79,16 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     // Not `to_str`: that takes ASCII alone, and a realm or service may be written otherwise.
     let texts = values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
     texts.flat_map(challenge::parse).collect()
+}
+
+/// A token that whoever asked for the pull has from the registry itself.
+fn registry_token(endpoint: &Endpoint) -> Option<HeaderValue> {
+    let credentials = endpoint.credentials.as_ref()?;
+    let own = credentials.username == REGISTRY_TOKEN;
+    let header = own.then(|| HeaderValue::try_from(format!("Bearer {}", credentials.password)));
+    let mut header = header?.ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 fn basic_header(endpoint: &Endpoint) -> Option<HeaderValue> {

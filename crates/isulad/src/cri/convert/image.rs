@@ -10,10 +10,15 @@ use isula_core::{
 };
 use tonic::Status;
 
-use crate::api::status::{invalid, unsupported};
+use crate::api::status::invalid;
 
 /// The registry that `docker login` calls by another name.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// The user names by which the registry client knows that the password is a token: one of the
+/// registry itself, or one to get such tokens with.
+pub(super) const REGISTRY_TOKEN: &str = "<bearer>";
+const IDENTITY_TOKEN: &str = "<token>";
 
 /// An image of the store.
 pub(in crate::cri) struct Stored<'a>(pub &'a Image);
@@ -91,8 +96,10 @@ fn credentials(auth: v1::AuthConfig) -> Result<Option<Credentials>, Status> {
             pair.ok_or_else(|| invalid("auth: it must be base64 of USER:PASSWORD"))?;
         return Ok(password(username.to_owned(), secret.to_owned()));
     }
-    if !auth.identity_token.is_empty() || !auth.registry_token.is_empty() {
-        return Err(unsupported("auth: identity and registry tokens are not supported yet"));
-    }
-    Ok(None)
+    let token = [
+        (REGISTRY_TOKEN, auth.registry_token),
+        (IDENTITY_TOKEN, auth.identity_token),
+    ];
+    let given = token.into_iter().find(|(_, token)| !token.is_empty());
+    Ok(given.and_then(|(kind, token)| password(kind.to_owned(), token)))
 }

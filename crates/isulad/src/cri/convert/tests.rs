@@ -210,6 +210,9 @@ fn credentials_go_to_their_own_registry_alone() {
             );
         }
     }
+    let token = v1::AuthConfig { registry_token: "t".to_owned(), ..Default::default() };
+    let options = image::pull_options(Some(token), &hub).unwrap();
+    assert_eq!(options.credentials.unwrap().username, image::REGISTRY_TOKEN);
     let bad = v1::AuthConfig { auth: "?".to_owned(), ..Default::default() };
     refused(image::pull_options(Some(bad), &hub), "auth");
 }
