@@ -21,6 +21,7 @@ mod recover;
 mod sandbox;
 mod settings;
 mod slot;
+mod storage;
 mod supervise;
 mod undo;
 
@@ -30,6 +31,7 @@ pub use events::{Events, Missed};
 pub use overview::Counts;
 pub use recover::Recovery;
 pub use settings::{Patience, Ports, Settings, StopOptions, Umask};
+pub use storage::Storage;
 
 /// What a use case gives back.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

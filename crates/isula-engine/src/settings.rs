@@ -1,6 +1,6 @@
 //! What the engine is given: the ports and the typed section of the daemon's configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use isula_core::{
     container::{LogConfig, Ulimit},
@@ -36,6 +36,8 @@ pub struct Ports {
 pub struct Settings {
     /// OCI runtime of containers that ask for none.
     pub default_runtime: String,
+    /// Runtime handlers that are not called as the runtime they mean.
+    pub runtime_handlers: BTreeMap<String, String>,
     /// For the edges: the log of containers whose request names none.
     pub default_log: LogConfig,
     /// Resource limits that every container gets unless it sets its own of the same name.
@@ -58,6 +60,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             default_runtime: "lcr".to_owned(),
+            runtime_handlers: BTreeMap::new(),
             default_log: LogConfig::default(),
             default_ulimits: Vec::new(),
             cgroup_parent: "/isulad".to_owned(),

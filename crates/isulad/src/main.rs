@@ -5,12 +5,13 @@
 
 mod api;
 mod config;
+mod cri;
 mod daemon;
 mod flags;
 mod listen;
 mod log;
 mod notify;
-#[allow(dead_code, unused_imports, reason = "the CRI services that give out its URLs come next")]
+mod serve;
 mod streaming;
 mod wire;
 

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{ByteStream, Result};
-use crate::image::{Image, ImageId, Reference};
+use crate::{
+    image::{Image, ImageId, Reference},
+    sandbox::FilesystemUsage,
+};
 
 /// What a registry asks for.
 #[derive(Clone, PartialEq, Eq)]
@@ -142,6 +145,9 @@ pub trait Images: Send + Sync {
     /// # Errors
     /// `InUse` when a container's snapshot needs it (unless `force`, which then only untags).
     async fn remove(&self, query: &str, force: bool) -> Result<Vec<RemovedImage>>;
+
+    /// What the unpacked layers of all images use, each counted once.
+    fn usage(&self) -> FilesystemUsage;
 
     /// What was damaged and moved aside at start, in words.
     fn damage(&self) -> Vec<String>;

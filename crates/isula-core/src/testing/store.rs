@@ -220,6 +220,12 @@ impl Images for FakeStore {
         Ok(removed)
     }
 
+    fn usage(&self) -> FilesystemUsage {
+        let state = locked(&self.state);
+        let bytes = state.images.iter().map(|image| image.size).sum();
+        FilesystemUsage { mountpoint: "/fake".to_owned(), bytes, inodes: 1 }
+    }
+
     fn damage(&self) -> Vec<String> {
         Vec::new()
     }

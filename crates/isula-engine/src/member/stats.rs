@@ -26,8 +26,8 @@ impl Engine {
     pub async fn list_member_stats(&self, filter: &MemberFilter) -> Vec<ContainerStats> {
         let mut found = self.list_members(filter);
         found.retain(|container| container.state.run().is_some());
-        stream::iter(&found)
-            .map(|container| self.stats_of_member(container))
+        stream::iter(found)
+            .map(|container| async move { self.stats_of_member(&container).await })
             .buffered(AT_ONCE)
             .collect()
             .await

@@ -74,8 +74,10 @@ impl Engine {
         if handler.is_empty() {
             return Ok(self.settings.default_runtime.clone());
         }
-        let known = self.ports.runtime.runtimes().iter().any(|name| name == handler);
-        known.then(|| handler.to_owned()).ok_or_else(|| Error::UnknownHandler(handler.to_owned()))
+        let named = self.settings.runtime_handlers.get(handler);
+        let wanted = named.map_or(handler, String::as_str);
+        let known = self.ports.runtime.runtimes().iter().any(|name| name == wanted);
+        known.then(|| wanted.to_owned()).ok_or_else(|| Error::UnknownHandler(handler.to_owned()))
     }
 
     async fn make_ready(&self, held: &HeldSandbox<'_>, sandbox: &Sandbox) -> Result<()> {

@@ -24,8 +24,8 @@ impl Engine {
     /// What the sandboxes use that a filter shows; what can't be read of one is absent.
     pub async fn list_sandbox_stats(&self, filter: &SandboxFilter) -> Vec<SandboxStats> {
         let found = self.list_sandboxes(filter);
-        stream::iter(&found)
-            .map(|sandbox| self.stats_of_sandbox(sandbox))
+        stream::iter(found)
+            .map(|sandbox| async move { self.stats_of_sandbox(&sandbox).await })
             .buffered(AT_ONCE)
             .collect()
             .await

@@ -20,8 +20,13 @@ use super::{
     settings::Trust,
 };
 
+/// The user name of credentials whose password is a token of the registry itself.
+const REGISTRY_TOKEN: &str = "<bearer>";
+
 /// Largest answer of a token server.
 const TOKEN_LIMIT: u64 = 1024 * 1024;
+/// Longest token: it goes into the head of every request.
+const HEADER_LIMIT: usize = 64 * 1024;
 
 /// What is sent to an endpoint, and how often it was renewed.
 #[derive(Default)]
@@ -51,7 +56,10 @@ pub(super) async fn renew(
     let challenges = challenges(&refusal.headers);
     let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
     let header = if let Some(bearer) = find("bearer") {
-        fetch_token(exchange, endpoint, bearer, repository).await?
+        match registry_token(endpoint) {
+            Some(header) => header,
+            None => fetch_token(exchange, endpoint, bearer, repository).await?,
+        }
     } else if find("basic").is_some() {
         basic_header(endpoint).ok_or_else(|| Error::Denied("credentials are needed".to_owned()))?
     } else if challenges.is_empty() {
@@ -71,6 +79,16 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     // Not `to_str`: that takes ASCII alone, and a realm or service may be written otherwise.
     let texts = values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
     texts.flat_map(challenge::parse).collect()
+}
+
+/// A token that whoever asked for the pull has from the registry itself.
+fn registry_token(endpoint: &Endpoint) -> Option<HeaderValue> {
+    let credentials = endpoint.credentials.as_ref()?;
+    let own = credentials.username == REGISTRY_TOKEN;
+    let header = own.then(|| HeaderValue::try_from(format!("Bearer {}", credentials.password)));
+    let mut header = header?.ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 fn basic_header(endpoint: &Endpoint) -> Option<HeaderValue> {
@@ -116,6 +134,9 @@ async fn fetch_token(
         .map_err(|error| failed(&format!("its answer is malformed: {error}")))?;
     let token = token.token.filter(|token| !token.is_empty()).or(token.access_token);
     let token = token.ok_or_else(|| failed("its answer has no token"))?;
+    if token.len() > HEADER_LIMIT {
+        return Err(failed("its token is longer than 64 KiB"));
+    }
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| failed("its token does not fit a header"))?;
     header.set_sensitive(true);

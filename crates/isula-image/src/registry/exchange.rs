@@ -38,7 +38,7 @@ const HEAD_LIMIT: usize = 64 * 1024;
 /// Connections that are kept for later.
 const IDLE_LIMIT: usize = 8;
 /// What must arrive within the stall limit; see [`TimeLimits::stall`].
-const STALL_BYTES: usize = 1024;
+const STALL_BYTES: usize = 16 * 1024;
 const AGENT: &str = concat!("isulad/", env!("CARGO_PKG_VERSION"));
 
 /// A connection; it ends when this is dropped.

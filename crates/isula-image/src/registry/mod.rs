@@ -18,6 +18,7 @@ mod connect;
 mod endpoint;
 mod error;
 mod exchange;
+mod hosts;
 mod origin;
 mod proxy;
 mod request;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use isula_core::{
     image::{Image, ImageId, Reference},
     ports::{ByteStream, Images, ImportOptions, ProgressSink, PullOptions, RemovedImage, Result},
+    sandbox::FilesystemUsage,
 };
 use tokio::task::spawn_blocking;
 
@@ -56,6 +57,12 @@ impl Images for Store {
     async fn remove(&self, query: &str, force: bool) -> Result<Vec<RemovedImage>> {
         let query = query.to_owned();
         self.blocking(move |shared| shared.remove(&query, force)).await
+    }
+
+    fn usage(&self) -> FilesystemUsage {
+        let (bytes, inodes) = self.shared.layers().usage();
+        let mountpoint = self.shared.layout.root().display().to_string();
+        FilesystemUsage { mountpoint, bytes, inodes }
     }
 
     fn damage(&self) -> Vec<String> {

@@ -39,6 +39,13 @@ impl Layers {
         self.present.get(diff_id)
     }
 
+    /// Bytes and inodes of all layers.
+    pub(super) fn usage(&self) -> (u64, u64) {
+        self.present.values().fold((0, 0), |(bytes, inodes), layer| {
+            (bytes.saturating_add(layer.size), inodes.saturating_add(layer.entries))
+        })
+    }
+
     pub(crate) fn insert(&mut self, record: LayerRecord) {
         self.present.insert(record.diff_id, record.contents);
     }

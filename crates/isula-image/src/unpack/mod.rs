@@ -26,10 +26,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) use error::Error;
 use writeback::Writeback;
 
-use crate::archive::{Entry, Kind, Reader};
+use crate::{
+    archive::{Entry, Kind, Reader},
+    reserve::Reserve,
+};
 
 /// The most entries of one layer.
 const ENTRY_LIMIT: u64 = 1 << 22;
+/// What an entry takes on the disk beside its content.
+const ENTRY_COST: u64 = 4096;
 /// overlayfs's mark of a directory that hides the one below it.
 pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 const WHITEOUT: &[u8] = b".wh.";
@@ -82,6 +87,7 @@ struct Unpacker {
     /// The directory of the last entry.
     parent: Option<Parent>,
     writeback: Writeback,
+    reserve: Reserve,
     contents: Contents,
 }
 
@@ -98,6 +104,7 @@ impl Unpacker {
             root: Beneath::open(root)?,
             parent: None,
             writeback: Writeback::new(root),
+            reserve: Reserve::new(root)?,
             contents: Contents::default(),
         })
     }
@@ -118,6 +125,7 @@ impl Unpacker {
                 _ => Err(refused("the root must be a directory")),
             };
         }
+        self.reserve.take(ENTRY_COST).map_err(|error| Error::write(&entry.path, error))?;
         let (parent, name) = path::split(&path);
         let is_aufs = |part: &[u8]| part.starts_with(AUFS) && part != OPAQUE_WHITEOUT;
         if path::components(&path).any(is_aufs) {

@@ -11,7 +11,10 @@ use isula_sys::{
 };
 
 use super::{Error, OPAQUE, Unpacker, attributes, path, tolerate, wanted_xattrs};
-use crate::archive::{Entry, Kind, Reader, Segment};
+use crate::{
+    archive::{Entry, Kind, Reader, Segment},
+    reserve::Reserve,
+};
 
 /// How much of a large file is written before the disk is set to work.
 const STRIDE: u64 = 8 << 20;
@@ -64,7 +67,7 @@ impl Unpacker {
             if sparse.is_some() {
                 file.seek(SeekFrom::Start(segment.offset)).map_err(failed)?;
             }
-            copy(data, &mut file, segment.length, &failed)?;
+            copy((&mut self.reserve, data), &mut file, segment.length, &failed)?;
             stored += segment.length;
         }
         if sparse.is_some() {
@@ -179,7 +182,7 @@ fn describe(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> io::Result<()> {
 }
 
 fn copy<R: BufRead>(
-    data: &mut Reader<R>,
+    (reserve, data): (&mut Reserve, &mut Reader<R>),
     file: &mut std::fs::File,
     length: u64,
     failed: &impl Fn(io::Error) -> Error,
@@ -192,6 +195,7 @@ fn copy<R: BufRead>(
         let Some(part) = available.get(..part).filter(|part| !part.is_empty()) else {
             return Err(Error::Archive(crate::archive::Error::Truncated));
         };
+        reserve.take(part.len() as u64).map_err(failed)?;
         file.write_all(part).map_err(failed)?;
         let written = part.len();
         source.consume(written);
