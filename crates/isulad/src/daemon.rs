@@ -136,6 +136,7 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
         paths,
         mirrors: config.mirrors.clone(),
         insecure_registries: config.insecure_registries.clone(),
+        proxies: config.proxies.clone(),
     };
     let incoming = listen::accept(&sockets).map_err(DaemonError::Process)?;
     let (stop, stopped) = oneshot::channel::<()>();

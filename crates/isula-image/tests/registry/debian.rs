@@ -143,10 +143,7 @@ async fn images_pushed_to_a_real_registry_are_pulled() {
         let tags: Vec<_> = names.split(' ').map(|name| registry.reference(name)).collect();
         assert_eq!(pulled.tags, tags);
     }
-    assert_eq!(
-        fs::read(test.layer(&image.layers[0]).join("bin/sh")).unwrap(),
-        noise(3_000_000)
-    );
+    assert_eq!(fs::read(test.layer(&image.layers[0]).join("bin/sh")).unwrap(), noise(3_000_000));
     for missing in ["team/app:2.0", "team/none:1.0"] {
         let reference = registry.reference(missing);
         let error =
