@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod instants;
 mod points;
 
 use std::{collections::BTreeSet, fs};

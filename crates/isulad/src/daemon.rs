@@ -176,6 +176,7 @@ fn about(config: &Config) -> api::About {
         paths,
         mirrors: config.mirrors.clone(),
         insecure_registries: config.insecure_registries.clone(),
+        proxies: config.proxies.clone(),
     }
 }
 

@@ -99,14 +99,16 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
     Ok(Wired { engine: Engine::new(ports, settings), records })
 }
 
-/// What the configuration leaves open the environment says.
+/// What the configuration leaves open the environment says; an empty text is no proxy at all.
 fn proxies(config: &Config) -> registry::Proxies {
-    let configured = &config.proxies;
     let around = registry::Proxies::from_environment(|name| std::env::var(name).ok());
+    let either = |configured: &Option<String>, around: Option<String>| {
+        configured.clone().or(around).filter(|text| !text.is_empty())
+    };
     registry::Proxies {
-        https: configured.https_proxy.clone().or(around.https),
-        http: configured.http_proxy.clone().or(around.http),
-        no_proxy: configured.no_proxy.clone().or(around.no_proxy),
+        https: either(&config.proxies.https_proxy, around.https),
+        http: either(&config.proxies.http_proxy, around.http),
+        no_proxy: either(&config.proxies.no_proxy, around.no_proxy),
     }
 }
 

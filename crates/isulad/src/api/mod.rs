@@ -24,6 +24,8 @@ pub struct About {
     pub mirrors: Vec<String>,
     /// Registries that need no TLS.
     pub insecure_registries: Vec<String>,
+    /// Proxies of the configuration, which come before those of the environment.
+    pub proxies: crate::config::ProxyEntry,
 }
 
 /// Where things are.
