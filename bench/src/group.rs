@@ -36,7 +36,17 @@ impl Group {
         let name = format!("{}/{engine}", self.name);
         let path = PathBuf::from(ROOT).join("cpuacct").join(&name);
         fs::create_dir_all(path.join("clients"))?;
-        Ok(Account { name, path })
+        Ok(Account { containers: format!("/{name}/containers"), path, beside: None })
+    }
+
+    /// The cgroup of an engine that puts its containers below one at the root, and lets nobody
+    /// choose but its last name.
+    pub fn engine_beside(&self, engine: &str) -> Result<Account> {
+        let containers = format!("{}-{engine}", self.name);
+        let beside = PathBuf::from(ROOT).join("cpuacct").join(&containers);
+        fs::create_dir_all(&beside)?;
+        let account = self.engine(engine)?;
+        Ok(Account { containers: format!("/{containers}"), beside: Some(beside), ..account })
     }
 
     /// Moves this process, and so all it starts from now on, to where it came from.
@@ -51,7 +61,12 @@ impl Drop for Group {
         drop(self.leave());
         let Ok(controllers) = fs::read_dir(ROOT) else { return };
         for controller in controllers.flatten() {
-            remove(&controller.path().join(&self.name));
+            for group in fs::read_dir(controller.path()).into_iter().flatten().flatten() {
+                let name = group.file_name().to_string_lossy().into_owned();
+                if name == self.name || name.starts_with(&format!("{}-", self.name)) {
+                    remove(&group.path());
+                }
+            }
         }
     }
 }
@@ -70,19 +85,22 @@ fn remove(group: &Path) {
 /// The cgroup of one engine: its daemons, clients, helpers and containers.
 #[derive(Clone)]
 pub struct Account {
-    name: String,
     path: PathBuf,
+    /// The cgroup of its containers, from the roots of the hierarchies.
+    containers: String,
+    /// Where that is not below `path`, its directory.
+    beside: Option<PathBuf>,
 }
 
 impl Account {
     /// The cgroup that containers are to be made below, from the roots of the hierarchies.
     pub fn containers(&self) -> String {
-        format!("/{}/containers", self.name)
+        self.containers.clone()
     }
 
     /// That cgroup's directory in the `cpuacct` hierarchy.
     pub fn directory(&self) -> PathBuf {
-        self.path.join("containers")
+        PathBuf::from(ROOT).join("cpuacct").join(self.containers.trim_start_matches('/'))
     }
 
     /// Moves this process, and so all it starts from now on, into the group.
@@ -92,13 +110,22 @@ impl Account {
 
     /// Nanoseconds of processor time of everything below the group since it was made.
     pub fn usage(&self) -> Result<u64> {
-        Ok(fs::read_to_string(self.path.join("cpuacct.usage"))?.trim().parse()?)
+        let mut sum = 0;
+        for path in [&self.path].into_iter().chain(&self.beside) {
+            let text = fs::read_to_string(path.join("cpuacct.usage"))?;
+            sum += text.trim().parse::<u64>()?;
+        }
+        Ok(sum)
     }
 
     /// Processes of containers: those below the group that have a pid namespace of their own.
     pub fn contained(&self) -> Result<Vec<u32>> {
         let mut found = Vec::new();
-        for pid in processes(&self.path)? {
+        let mut all = processes(&self.path)?;
+        if let Some(beside) = &self.beside {
+            all.extend(processes(beside)?);
+        }
+        for pid in all {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let inner = status.lines().find(|line| line.starts_with("NSpid:"));
             if inner.is_some_and(|line| line.split_whitespace().count() > 2) {

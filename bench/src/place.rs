@@ -76,7 +76,15 @@ impl Home {
 
     /// Makes a place for an engine, and comes back.
     pub fn place(&self, name: &str, host: Host) -> Result<Place> {
-        let account = self.group.engine(name)?;
+        self.furnished(name, host, self.group.engine(name)?)
+    }
+
+    /// One whose engine puts its containers into a cgroup at the root.
+    pub fn place_beside(&self, name: &str) -> Result<Place> {
+        self.furnished(name, Host::AsIs, self.group.engine_beside(name)?)
+    }
+
+    fn furnished(&self, name: &str, host: Host, account: Account) -> Result<Place> {
         let root = tempfile::Builder::new().prefix(&format!("isula-bench-{name}.")).tempdir()?;
         // Containers with a user of their own pass through here.
         fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;

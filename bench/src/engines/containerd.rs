@@ -8,7 +8,7 @@ use isula_tests::images;
 use super::{Engine, Service, first_line, installed, quiet, tail};
 use crate::{
     op::{ImageOp, Op, Step, Target},
-    place::{Home, Host, Place},
+    place::{Home, Place},
 };
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin";
@@ -26,7 +26,7 @@ pub fn start(home: &Home) -> Result<Option<Box<dyn Engine>>> {
     let newest = installed("local/bin/containerd").or_else(|| installed("bin/containerd"));
     let Some(program) = newest else { return Ok(None) };
     let bin = program.parent().context("no directory")?.to_owned();
-    let place = home.place("containerd", Host::AsIs)?;
+    let place = home.place_beside("containerd")?;
     let config = format!(
         "version = 2\nroot = \"{}\"\nstate = \"{}\"\n\
          disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \
@@ -47,7 +47,10 @@ pub fn start(home: &Home) -> Result<Option<Box<dyn Engine>>> {
 impl Containerd {
     fn command(&self) -> Command {
         let mut command = Command::new(self.bin.join("ctr"));
-        command.env("PATH", PATH).args(["-a", &self.place.path("sock"), "-n", "bench"]);
+        // Its containers' cgroups are named after its namespace.
+        let containers = self.place.account().containers();
+        let namespace = containers.trim_start_matches('/');
+        command.env("PATH", PATH).args(["-a", &self.place.path("sock"), "-n", namespace]);
         command
     }
 
@@ -88,11 +91,9 @@ impl Engine for Containerd {
     fn steps(&self, op: Op, target: &Target) -> Result<Option<Vec<Step>>> {
         let name = target.name.as_str();
         let account = self.place.account();
-        let cgroup = format!("{}/{name}", account.containers());
         let gone = || Step::Gone(account.directory().join(name));
         let whole = |first: &[&str], flags: &[&str]| {
             let mut words = first.to_vec();
-            words.extend(["--cgroup", &cgroup]);
             words.extend(flags);
             words.extend([IMAGE, name]);
             words.extend(target.program.arguments());

@@ -43,12 +43,21 @@ fn start(
     let networks = place.path("networks");
     fs::create_dir_all(&networks)?;
     let plugins_line = plugins.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    // Its own defaults are above what a machine without CAP_SYS_RESOURCE may set.
     let config = format!(
         "[network]\nnetwork_backend = \"cni\"\ncni_plugin_dirs = [\"{plugins_line}\"]\n\
-         network_config_dir = \"{networks}\"\n[engine]\nevents_logger = \"file\"\n"
+         network_config_dir = \"{networks}\"\n[engine]\nevents_logger = \"file\"\n\
+         [containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=32768:32768\"]\n"
     );
     fs::write(place.path("containers.conf"), config)?;
-    fs::write(place.path("storage.conf"), "[storage]\ndriver = \"overlay\"\n")?;
+    fs::write(
+        place.path("storage.conf"),
+        format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+            place.path("data"),
+            place.path("run")
+        ),
+    )?;
     fs::write(place.path("registries.conf"), "")?;
     let bridge = serde_json::json!({
         "cniVersion": "0.4.0",

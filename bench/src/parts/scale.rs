@@ -108,8 +108,8 @@ fn idle(engine: &dyn Engine, seconds: u64, report: &mut Report) -> Result<()> {
     let used = engine.place().account().usage()?;
     std::thread::sleep(Duration::from_secs(seconds));
     let minute = 60.0 / seconds as f64;
-    let woken = (switches() - before) as f64 * minute;
     let used = (engine.place().account().usage()? - used) as f64 / 1e6 * minute;
+    let woken = (switches() - before) as f64 * minute;
     let row = format!("wake-ups a minute, idle with {IDLE} running");
     report.number(("daemon", &row), engine.name(), (woken, ""));
     let row = format!("processor time a minute, idle with {IDLE} running");
