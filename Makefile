@@ -3,13 +3,18 @@
 #   make demo    sets up, builds, and runs a container from an image of a registry
 #   make test    sets up, builds, and passes every test
 #   make check   formatting, lints, documentation, licences, and the limits of the code's shape
-#   make bench   measures the engine beside runc
+#   make bench   measures the engine beside Docker, Podman, containerd, LXC, crun and runc, and beside
+#                the kernel's own floor: everything, or `make bench-single`, `-crowd`, `-floor`, `-scale`,
+#                `-images`, `-daemon`, `-counts`, `-sizes`, `-peers` (the first three), or what
+#                `make bench ARGS='single --only isula,runc --quick'` asks for; `make bench-docs` writes docs/bench
 
 TARGET := x86_64-unknown-linux-musl
 BIN := target/$(TARGET)/release
+RUN_BENCH := ISULA_BIN_DIR=$(CURDIR)/$(BIN) target/release/isula-bench
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: build demo test unit e2e vm aarch64 check bench clean
+.PHONY: build demo test check clean bench bench-build bench-quick bench-docs bench-peers bench-single \
+	bench-crowd bench-floor bench-scale bench-images bench-daemon bench-counts bench-sizes
 
 build:
 	tools/setup.sh build
@@ -27,9 +32,25 @@ check:
 	tools/setup.sh test
 	tools/check.sh
 
-bench: build
-	tools/setup.sh test
-	ISULA_BIN_DIR=$(CURDIR)/$(BIN) cargo run --release --quiet -p isula-bench
+bench: bench-build
+	$(RUN_BENCH) $(ARGS)
+
+bench-quick: bench-build
+	$(RUN_BENCH) --quick $(ARGS)
+
+bench-docs: bench-build
+	$(RUN_BENCH) --docs $(ARGS)
+
+bench-peers: bench-build
+	$(RUN_BENCH) single crowd floor $(ARGS)
+
+bench-single bench-crowd bench-floor bench-scale bench-images bench-daemon bench-counts bench-sizes: bench-build
+	$(RUN_BENCH) $(patsubst bench-%,%,$@) $(ARGS)
+
+bench-build: build
+	tools/setup.sh bench
+	cargo build --release --quiet --target $(TARGET) -p isula-floor
+	cargo build --release --quiet -p isula-bench
 
 clean:
 	cargo clean

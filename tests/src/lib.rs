@@ -9,6 +9,7 @@ pub mod images;
 pub mod programs;
 pub mod registry;
 pub mod terminal;
+pub mod trace;
 pub mod world;
 
 pub use world::{Outcome, World};
