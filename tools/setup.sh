@@ -118,6 +118,8 @@ need runc runc
 need strace strace
 need valgrind valgrind
 need ip iproute2
+need nft nftables
+unpack containernetworking-plugins usr/lib/cni/bridge
 need ps procps
 need cpio cpio
 need xz xz-utils
