@@ -7,13 +7,17 @@
 #                the kernel's own floor: everything, or `make bench-single`, `-crowd`, `-floor`, `-scale`,
 #                `-images`, `-daemon`, `-counts`, `-sizes`, `-peers` (the first three), or what
 #                `make bench ARGS='single --only isula,runc --quick'` asks for; `make bench-docs` writes docs/bench
+#   make critest, make crictl, make kubelet
+#                the tests of Kubernetes' own against the CRI socket
+#   make bench-cri
+#                measures pods beside containerd
 
 TARGET := x86_64-unknown-linux-musl
 BIN := target/$(TARGET)/release
 RUN_BENCH := ISULA_BIN_DIR=$(CURDIR)/$(BIN) target/release/isula-bench
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: build demo test check clean bench bench-build bench-quick bench-docs bench-peers bench-single \
+.PHONY: build demo test check clean critest crictl kubelet bench bench-cri bench-build bench-quick bench-docs bench-peers bench-single \
 	bench-crowd bench-floor bench-scale bench-images bench-daemon bench-counts bench-sizes
 
 build:
@@ -51,6 +55,24 @@ bench-build: build
 	tools/setup.sh bench
 	cargo build --release --quiet --target $(TARGET) -p isula-floor
 	cargo build --release --quiet -p isula-bench
+
+critest: build
+	tools/setup.sh test
+	tests/cri/critest.sh $(BIN)
+	tests/cri/critest.sh --websocket $(BIN) -- -ginkgo.focus=Streaming
+
+crictl: build
+	tools/setup.sh test
+	tests/cri/crictl.sh $(BIN)
+
+kubelet: build
+	tools/setup.sh test
+	tools/cri-setup.sh kubelet
+	tests/cri/kubelet.sh $(BIN)
+
+bench-cri: build
+	tools/setup.sh test
+	bench/cri.sh $(BIN)
 
 clean:
 	cargo clean
