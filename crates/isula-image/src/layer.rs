@@ -20,6 +20,7 @@ use isula_core::{
     fault,
     image::Digest,
 };
+use isula_sys::beneath::writeback::{self, Guarantee};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
@@ -250,7 +251,9 @@ impl Unpacked {
         // Made last: the commit of the journal that makes this record durable makes all before
         // it durable too (see `unpack::writeback`).
         files::write_new(&dir.path().join("layer.json"), &files::json(&record)?)?;
-        files::sync_dir(dir.path())?;
+        if writeback::guarantee(dir.path()) == Guarantee::EachFile {
+            files::sync_dir(dir.path())?;
+        }
         origin.passes(Step::LayerUnpacked);
         dir.shared().commit_layer(&dir, record)?;
         origin.passes(Step::LayerCommitted);
@@ -305,7 +308,8 @@ impl Shared {
         Ok((diff_id, contents, is_ended))
     }
 
-    /// Makes an unpacked layer visible. Somebody else's equal layer is as good.
+    /// Makes an unpacked layer visible. Somebody else's equal layer is as good. That its name is
+    /// durable too is seen to by the commit of the image; without that the layer is worth nothing.
     fn commit_layer(&self, dir: &files::Scratch, record: LayerRecord) -> Result<(), PortError> {
         let path = self.layout.layer(&record.diff_id);
         let mut layers = self.layers();
@@ -313,7 +317,6 @@ impl Shared {
             files::rename(dir.path(), &path)?;
             layers.insert(record);
         }
-        drop(layers);
-        files::sync_dir(&self.layout.layers())
+        Ok(())
     }
 }

@@ -102,6 +102,8 @@ impl Shared {
         new: &NewImage,
         known: Option<&Vec<Digest>>,
     ) -> Result<Vec<PendingName>, PortError> {
+        // Once for all layers of the image: they were renamed, each with durable content.
+        files::sync_dir(&self.layout.layers())?;
         for bytes in new.manifests.iter().chain([&new.config]) {
             self.write_blob(bytes)?;
         }
