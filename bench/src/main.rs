@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 /// False if a figure of ours could not be had.
 fn run() -> Result<bool> {
     let options = Options::parse(std::env::args().skip(1))?;
+    place::watch_signals()?;
     let home = Home::new(Group::new(&format!("isula-bench.{}", std::process::id()))?)?;
     let engines = engines::start(&home, &options.engines)?;
     let mut report = Report::default();

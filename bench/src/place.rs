@@ -11,12 +11,17 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use isula_sys::{
     mount::{self, Depth, Filesystem},
     namespace,
+    signal::{Signal, SignalFile},
 };
 use isula_tests::programs::repository;
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +30,28 @@ use crate::group::{Account, Group};
 
 const NEW_MOUNTS: u32 = 0x0002_0000;
 const NEW_NETWORK: u32 = 0x4000_0000;
+
+/// Where it is seen that somebody wants the bench to end.
+static SIGNALS: OnceLock<SignalFile> = OnceLock::new();
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on a signal to end makes the bench clean up behind itself.
+pub fn watch_signals() -> Result<()> {
+    let signals = SignalFile::open(&[Signal::INT, Signal::TERM, Signal::HUP])?;
+    let _ = SIGNALS.set(signals);
+    Ok(())
+}
+
+/// An error once somebody wants the bench to end.
+pub fn go_on() -> Result<()> {
+    if let Some(signals) = SIGNALS.get()
+        && signals.next()?.is_some()
+    {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    }
+    ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
+    Ok(())
+}
 
 /// Descriptors of the namespaces of a place.
 struct Namespaces {
@@ -150,6 +177,7 @@ impl Place {
 
     /// Moves this process, and so all it starts from now on, into the place.
     pub fn enter(&self) -> Result<()> {
+        go_on()?;
         self.namespaces.enter()?;
         self.account.join()
     }
