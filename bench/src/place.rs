@@ -11,17 +11,12 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use isula_sys::{
     mount::{self, Depth, Filesystem},
     namespace,
-    signal::{Signal, SignalFile},
 };
 use isula_tests::programs::repository;
 use rustix::fs::{Mode, OFlags};
@@ -30,28 +25,6 @@ use crate::group::{Account, Group};
 
 const NEW_MOUNTS: u32 = 0x0002_0000;
 const NEW_NETWORK: u32 = 0x4000_0000;
-
-/// Where it is seen that somebody wants the bench to end.
-static SIGNALS: OnceLock<SignalFile> = OnceLock::new();
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// From now on a signal to end makes the bench clean up behind itself.
-pub fn watch_signals() -> Result<()> {
-    let signals = SignalFile::open(&[Signal::INT, Signal::TERM, Signal::HUP])?;
-    let _ = SIGNALS.set(signals);
-    Ok(())
-}
-
-/// An error once somebody wants the bench to end.
-pub fn go_on() -> Result<()> {
-    if let Some(signals) = SIGNALS.get()
-        && signals.next()?.is_some()
-    {
-        INTERRUPTED.store(true, Ordering::Relaxed);
-    }
-    ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
-    Ok(())
-}
 
 /// Descriptors of the namespaces of a place.
 struct Namespaces {
@@ -112,9 +85,8 @@ impl Home {
     }
 
     fn furnished(&self, name: &str, host: Host, account: Account) -> Result<Place> {
-        let root = tempfile::Builder::new().prefix(&format!("isula-bench-{name}.")).tempdir()?;
-        // Containers with a user of their own pass through here.
-        fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let root = self.group.directory().join(name);
+        fs::create_dir(&root)?;
         self.enter()?;
         namespace::unshare(NEW_MOUNTS | NEW_NETWORK)?;
         let made = furnish(host).and_then(|()| Namespaces::now());
@@ -160,7 +132,7 @@ pub fn peers() -> PathBuf {
 /// Where one engine lives.
 pub struct Place {
     account: Account,
-    root: tempfile::TempDir,
+    root: PathBuf,
     namespaces: Namespaces,
 }
 
@@ -172,12 +144,11 @@ impl Place {
 
     /// A path below its own directory.
     pub fn path(&self, name: &str) -> String {
-        self.root.path().join(name).display().to_string()
+        self.root.join(name).display().to_string()
     }
 
     /// Moves this process, and so all it starts from now on, into the place.
     pub fn enter(&self) -> Result<()> {
-        go_on()?;
         self.namespaces.enter()?;
         self.account.join()
     }
@@ -217,5 +188,12 @@ impl Place {
             isula_sys::process::wait_at_most(process.as_fd(), Some(limit))?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What is left is removed with the directory of all.
+        drop(fs::remove_dir_all(&self.root));
     }
 }

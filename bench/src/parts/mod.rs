@@ -12,12 +12,7 @@ mod sizes;
 
 use anyhow::Result;
 
-use crate::{
-    engines::Engine,
-    options::Options,
-    place::{Home, go_on},
-    report::Report,
-};
+use crate::{engines::Engine, options::Options, place::Home, report::Report};
 
 /// What every part works on.
 pub struct Bench {
@@ -49,7 +44,6 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             eprintln!("bench: {name}");
             part(bench)?;
             bench.home.enter()?;
-            go_on()?;
             // What was measured so far is not lost with what comes.
             bench.report.write(&bench.options.output)?;
         }
