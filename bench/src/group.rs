@@ -2,13 +2,17 @@
 
 use std::{
     fs, io,
+    os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result};
 
 /// Where the hierarchies of version 1 are.
 const ROOT: &str = "/sys/fs/cgroup";
+/// The flag of the process that cleans up when the bench was killed.
+pub const SWEEP: &str = "--sweep-after";
 
 /// The group of all engines; its cgroups are removed when it is dropped.
 pub struct Group {
@@ -18,17 +22,33 @@ pub struct Group {
 }
 
 impl Group {
-    /// Makes the group in the `cpuacct` hierarchy.
-    pub fn new(name: &str) -> Result<Self> {
+    /// Makes the group in the `cpuacct` hierarchy, a directory for all engines, and a process that
+    /// removes both when this one is gone, however it ended.
+    pub fn new() -> Result<Self> {
+        let pid = std::process::id();
+        let name = name(pid);
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let line = own.lines().find(|line| line.contains(":cpuacct:")).context(
             "the bench reads cpuacct.usage, which needs the cpuacct controller of cgroup v1",
         )?;
         let origin = line.rsplit(':').next().unwrap_or("/").trim_start_matches('/');
         let origin = PathBuf::from(ROOT).join("cpuacct").join(origin);
-        let group = Self { name: name.to_owned(), origin };
-        fs::create_dir_all(PathBuf::from(ROOT).join("cpuacct").join(name))?;
+        let group = Self { name, origin };
+        fs::create_dir_all(PathBuf::from(ROOT).join("cpuacct").join(&group.name))?;
+        fs::create_dir(group.directory())?;
+        Command::new(std::env::current_exe()?)
+            .args([SWEEP, &pid.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            // What a terminal sends to all of its processes is not meant for this one.
+            .process_group(0)
+            .spawn()?;
         Ok(group)
+    }
+
+    /// Where the engines keep their data.
+    pub fn directory(&self) -> PathBuf {
+        std::env::temp_dir().join(&self.name)
     }
 
     /// The cgroup of one engine.
@@ -59,16 +79,50 @@ impl Drop for Group {
     fn drop(&mut self) {
         // What can't be undone here is told by the leftovers themselves.
         drop(self.leave());
-        let Ok(controllers) = fs::read_dir(ROOT) else { return };
-        for controller in controllers.flatten() {
-            for group in fs::read_dir(controller.path()).into_iter().flatten().flatten() {
-                let name = group.file_name().to_string_lossy().into_owned();
-                if name == self.name || name.starts_with(&format!("{}-", self.name)) {
-                    remove(&group.path());
-                }
-            }
-        }
+        remove_all(&self.name);
     }
+}
+
+fn name(pid: u32) -> String {
+    format!("isula-bench.{pid}")
+}
+
+/// Waits until the bench with this pid has ended, and removes what it left.
+pub fn sweep_after(pid: &str) -> Result<()> {
+    let pid: u32 = pid.parse()?;
+    // When it cannot be opened it has ended already.
+    if let Ok(bench) = isula_sys::process::open(i32::try_from(pid)?) {
+        isula_sys::process::wait_at_most(bench.as_fd(), None)?;
+    }
+    remove_all(&name(pid));
+    Ok(())
+}
+
+/// Removes the cgroups of this name with the processes in them, and the directory.
+fn remove_all(name: &str) {
+    let groups = || {
+        let controllers = fs::read_dir(ROOT).into_iter().flatten().flatten();
+        controllers.flat_map(move |controller| {
+            let groups = fs::read_dir(controller.path()).into_iter().flatten().flatten();
+            groups.map(|group| group.path()).filter(move |group| {
+                let found = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                found == name || found.starts_with(&format!("{name}-"))
+            })
+        })
+    };
+    for pid in groups().flat_map(|group| processes(&group).unwrap_or_default()) {
+        let Ok(process) = i32::try_from(pid)
+            .map_err(drop)
+            .and_then(|pid| isula_sys::process::open(pid).map_err(drop))
+        else {
+            continue;
+        };
+        drop(isula_sys::process::send_signal(process.as_fd(), 9));
+        let limit = Some(std::time::Duration::from_secs(10));
+        drop(isula_sys::process::wait_at_most(process.as_fd(), limit));
+    }
+    groups().for_each(|group| remove(&group));
+    drop(fs::remove_dir_all(std::env::temp_dir().join(name)));
 }
 
 /// Removes a cgroup with all below it.

@@ -35,8 +35,12 @@ fn main() -> ExitCode {
 
 /// False if a figure of ours could not be had.
 fn run() -> Result<bool> {
-    let options = Options::parse(std::env::args().skip(1))?;
-    let home = Home::new(Group::new(&format!("isula-bench.{}", std::process::id()))?)?;
+    let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some(group::SWEEP) {
+        return group::sweep_after(&arguments.nth(1).unwrap_or_default()).map(|()| true);
+    }
+    let options = Options::parse(arguments)?;
+    let home = Home::new(Group::new()?)?;
     let engines = engines::start(&home, &options.engines)?;
     let mut report = Report::default();
     for engine in &engines {

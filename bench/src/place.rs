@@ -85,9 +85,8 @@ impl Home {
     }
 
     fn furnished(&self, name: &str, host: Host, account: Account) -> Result<Place> {
-        let root = tempfile::Builder::new().prefix(&format!("isula-bench-{name}.")).tempdir()?;
-        // Containers with a user of their own pass through here.
-        fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let root = self.group.directory().join(name);
+        fs::create_dir(&root)?;
         self.enter()?;
         namespace::unshare(NEW_MOUNTS | NEW_NETWORK)?;
         let made = furnish(host).and_then(|()| Namespaces::now());
@@ -133,7 +132,7 @@ pub fn peers() -> PathBuf {
 /// Where one engine lives.
 pub struct Place {
     account: Account,
-    root: tempfile::TempDir,
+    root: PathBuf,
     namespaces: Namespaces,
 }
 
@@ -145,7 +144,7 @@ impl Place {
 
     /// A path below its own directory.
     pub fn path(&self, name: &str) -> String {
-        self.root.path().join(name).display().to_string()
+        self.root.join(name).display().to_string()
     }
 
     /// Moves this process, and so all it starts from now on, into the place.
@@ -189,5 +188,12 @@ impl Place {
             isula_sys::process::wait_at_most(process.as_fd(), Some(limit))?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What is left is removed with the directory of all.
+        drop(fs::remove_dir_all(&self.root));
     }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use isula_tests::{
     World,
     census::{Census, pss},
+    images,
     programs::program,
     trace::{Counts, Tracer, finish, traced},
 };
@@ -62,6 +63,16 @@ fn within_limits(figures: &[(&str, u64)]) -> Result<()> {
     Ok(())
 }
 
+/// A daemon that logs as people have it: each line more is a system call.
+fn world() -> Result<World> {
+    let mut world = World::bare(&[])?;
+    world.how().log_level = "warn";
+    world.start()?;
+    let archive = images::busybox_docker_archive()?;
+    world.ok(&["load", "-i", &archive.display().to_string()])?;
+    Ok(world)
+}
+
 /// What the client did, and what the daemon and the shims that it starts did.
 fn counted(world: &mut World, shims: &[u32], arguments: &[&str]) -> Result<(Counts, Counts)> {
     let (ours, theirs) = (world.path("trace-client"), world.path("trace-daemon"));
@@ -88,7 +99,7 @@ fn shims(before: &Census) -> Result<Vec<u32>> {
 
 #[test]
 fn an_operation_makes_few_processes_system_calls_and_syncs() -> Result<()> {
-    let mut world = World::new("lcr")?;
+    let mut world = world()?;
     // What the first container of a daemon costs is not what each costs.
     world.ok(&["run", "--rm", "busybox", "true"])?;
     let before = Census::take()?;
@@ -118,7 +129,7 @@ fn an_operation_makes_few_processes_system_calls_and_syncs() -> Result<()> {
 
 #[test]
 fn the_client_executes_few_instructions() -> Result<()> {
-    let world = World::new("lcr")?;
+    let world = world()?;
     let run = ["run", "-d", "--name", "web", "busybox", "sleep", "1000"];
     let version = instructions::of(&world.isula(&["version"])?, &world.path("valgrind"))?;
     let run = instructions::of(&world.isula(&run)?, &world.path("valgrind"))?;
@@ -135,7 +146,7 @@ fn the_client_executes_few_instructions() -> Result<()> {
 
 #[test]
 fn the_daemon_and_its_shims_stay_small() -> Result<()> {
-    let mut world = World::new("lcr")?;
+    let mut world = world()?;
     let before = Census::take()?;
     for _ in 0..50 {
         world.ok(&["run", "--rm", "busybox", "true"])?;

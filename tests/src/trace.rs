@@ -1,6 +1,7 @@
 //! Counts what processes do, with strace: system calls, processes made, programs executed, syncs.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -40,23 +41,31 @@ impl Counts {
     #[must_use]
     pub fn of(trace: &str) -> Self {
         let mut counts = Self::default();
+        // Those whose call that makes a thread is not finished yet.
+        let mut threading = BTreeSet::new();
         for line in trace.lines() {
             // `PID call(arguments) = result`; a call that was interrupted comes in two parts, and
-            // its result stands in the second.
-            let Some((_, text)) = line.trim_start().split_once(' ') else { continue };
+            // its result stands in the second, its flags in the first.
+            let Some((pid, text)) = line.trim_start().split_once(' ') else { continue };
             let text = text.trim_start();
             if text.starts_with("---") || text.starts_with("+++") || text.starts_with("<...") {
-                counts.processes += u64::from(is_resumed_birth(text));
+                let born = is_resumed_birth(text) && !threading.remove(pid);
+                counts.processes += u64::from(born);
                 continue;
             }
             let Some((call, rest)) = text.split_once('(') else { continue };
             counts.calls += 1;
-            let done = !rest.contains("= -1 ") && !rest.contains("<unfinished");
+            let failed = rest.contains("= -1 ");
             match call {
                 "clone" | "clone3" | "fork" | "vfork" => {
-                    counts.processes += u64::from(done && !rest.contains("CLONE_THREAD"));
+                    let unfinished = rest.contains("<unfinished");
+                    let thread = rest.contains("CLONE_THREAD");
+                    if unfinished && thread {
+                        threading.insert(pid);
+                    }
+                    counts.processes += u64::from(!failed && !unfinished && !thread);
                 }
-                "execve" | "execveat" => counts.programs += u64::from(!rest.contains("= -1 ")),
+                "execve" | "execveat" => counts.programs += u64::from(!failed),
                 "fsync" | "fdatasync" | "sync" | "syncfs" | "sync_file_range" => counts.syncs += 1,
                 _ => {}
             }
@@ -70,7 +79,6 @@ fn is_resumed_birth(text: &str) -> bool {
     ["<... clone", "<... fork", "<... vfork"].iter().any(|birth| text.starts_with(birth))
         && !text.contains("= -1 ")
         && !text.contains("= ?")
-        && !text.contains("CLONE_THREAD")
 }
 
 /// strace at work on processes that run already.
@@ -182,9 +190,11 @@ mod tests {
 9 +++ exited with 0 +++
 7 --- SIGCHLD {si_signo=SIGCHLD} ---
 7 <... fsync resumed>) = 0
+7 clone3({flags=CLONE_VM|CLONE_THREAD, exit_signal=0}, 88 <unfinished ...>
+7 <... clone3 resumed>) = 11
 7 clone3({flags=CLONE_NEWNS|CLONE_PIDFD, exit_signal=SIGCHLD}, 88) = 10
 ";
         let counts = Counts::of(trace);
-        assert_eq!(counts, Counts { calls: 7, processes: 2, programs: 1, syncs: 1 });
+        assert_eq!(counts, Counts { calls: 8, processes: 2, programs: 1, syncs: 1 });
     }
 }

@@ -114,10 +114,8 @@ impl Engine for Docker {
     }
 
     fn end(&mut self) -> Result<()> {
-        for service in [self.dockerd.take(), self.containerd.take()] {
-            if let Some(mut service) = service {
-                service.end()?;
-            }
+        for mut service in [self.dockerd.take(), self.containerd.take()].into_iter().flatten() {
+            service.end()?;
         }
         Ok(())
     }

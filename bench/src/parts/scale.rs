@@ -99,7 +99,8 @@ fn idle(engine: &dyn Engine, seconds: u64, report: &mut Report) -> Result<()> {
     for _ in 0..20 {
         std::thread::sleep(Duration::from_secs(1));
         let now = switches();
-        let resting = now - before <= 2;
+        // A thread that has ended takes its count along.
+        let resting = now.abs_diff(before) <= 2;
         before = now;
         if resting || engine.is_slow() {
             break;
@@ -109,7 +110,7 @@ fn idle(engine: &dyn Engine, seconds: u64, report: &mut Report) -> Result<()> {
     std::thread::sleep(Duration::from_secs(seconds));
     let minute = 60.0 / seconds as f64;
     let used = (engine.place().account().usage()? - used) as f64 / 1e6 * minute;
-    let woken = (switches() - before) as f64 * minute;
+    let woken = switches().saturating_sub(before) as f64 * minute;
     let row = format!("wake-ups a minute, idle with {IDLE} running");
     report.number(("daemon", &row), engine.name(), (woken, ""));
     let row = format!("processor time a minute, idle with {IDLE} running");

@@ -73,7 +73,7 @@ fn ratio(row: &Row) -> Option<f64> {
 fn cell(figure: &Figure) -> String {
     match figure {
         Figure::Note(text) => text.clone(),
-        Figure::Number(value, unit) if unit.is_empty() => short(*value),
+        Figure::Number(value, "") => short(*value),
         Figure::Number(value, unit) => format!("{} {unit}", short(*value)),
         Figure::Times(_) => figure
             .times()
