@@ -4,9 +4,10 @@
 //! says the *name* of an empty file beside its directories, so that the commit of the file system's
 //! journal that makes the container's own record durable makes this durable too.
 
-mod read;
+mod quota;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::{collections::HashMap, fs, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
@@ -16,11 +17,12 @@ use isula_core::{
     fault,
     id::ContainerId,
     image::{Image, ImageId},
-    ports::{Result, Rootfs, Snapshots},
+    ports::{ByteStream, Change, Result, Rootfs, Snapshots},
 };
 use isula_sys::beneath::{self, Beneath, Special};
 
 use crate::{
+    merged::Merged,
     store::{Shared, Store, files},
     unpack::Root,
 };
@@ -77,6 +79,25 @@ impl Snapshots for Store {
     ) -> Result<Option<Vec<u8>>> {
         let (id, image, path) = (id.clone(), image.clone(), path.to_owned());
         self.blocking(move |shared| shared.read(&id, &image, &path, limit)).await
+    }
+
+    fn export(&self, rootfs: &Rootfs) -> Result<ByteStream> {
+        view::export(rootfs)
+    }
+
+    async fn changes(&self, rootfs: &Rootfs) -> Result<Vec<Change>> {
+        let rootfs = rootfs.clone();
+        self.blocking(move |_| view::changes(&rootfs)).await
+    }
+
+    async fn disk_usage(&self, dir: &Path) -> Result<u64> {
+        let dir = dir.to_owned();
+        self.blocking(move |_| view::disk_usage(&dir)).await
+    }
+
+    async fn limit(&self, id: &ContainerId, bytes: u64) -> Result<()> {
+        let id = id.clone();
+        self.blocking(move |shared| shared.limit_snapshot(&id, bytes)).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {
@@ -202,7 +223,7 @@ impl Shared {
         let lower = self.visible(&image)?;
         let dirs = std::iter::once(upper).chain(lower.iter().map(|layer| self.layout.diff(layer)));
         let path = std::ffi::OsStr::new(path);
-        read::Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(
+        Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(
             |error| {
                 let text = format!("cannot read {} of container {}", path.display(), id.short());
                 PortError::io(text, error)

@@ -227,7 +227,7 @@ impl Recovery<'_> {
     }
 }
 
-fn read_layer(path: &Path, name: &str) -> Result<LayerRecord, PortError> {
+pub(crate) fn read_layer(path: &Path, name: &str) -> Result<LayerRecord, PortError> {
     let record: LayerRecord = read_json(&path.join("layer.json"))?;
     if Some(&record.diff_id) != digest_of(name).as_ref() {
         return Err(corrupt(format!("its record says that it is {}", record.diff_id)));
