@@ -19,6 +19,7 @@ mod overview;
 mod recover;
 mod settings;
 mod slot;
+mod storage;
 mod supervise;
 mod undo;
 
@@ -27,6 +28,7 @@ pub use error::Error;
 pub use events::{Events, Missed};
 pub use overview::Counts;
 pub use recover::Recovery;
+pub use storage::{ContainerUsage, DiskUsage, ImageUsage, Pruned, VolumeUsage};
 pub use settings::{Patience, Ports, Settings, StopOptions, Umask};
 
 /// What a use case gives back.

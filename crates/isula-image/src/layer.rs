@@ -10,7 +10,11 @@
 //! failed, takes over. A hold keeps a layer from being removed until an image has it; a layer
 //! that neither is held nor part of an image is removed.
 
-use std::{io::Read, path::Path, sync::Arc};
+use std::{
+    io::{BufRead, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use isula_core::{
     error::{ErrorKind, PortError},
@@ -32,6 +36,9 @@ use crate::{
 
 /// A layer's recipe, beside its tree.
 pub(crate) const RECIPE: &str = "recipe";
+/// How much is read after the end of an archive, or after it proved to be none, to know the digest of
+/// the whole.
+const REST_LIMIT: u64 = 64 << 20;
 
 /// What an operation of the store is part of; names its fault points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,11 +235,13 @@ impl Unpacked {
         let passed = match (passed, blob) {
             // Damage is told by the digest, whatever it did to the unpacking.
             (Err(error), Some(blob)) if error.kind() == ErrorKind::Corrupt => {
-                check_blob(compressed, blob)?;
-                return Err(error);
+                let told = to_the_end(compressed)?.and_then(|found| check_blob(found, blob).err());
+                return Err(told.unwrap_or(error));
             }
             (Ok(passed), Some(blob)) => {
-                check_blob(compressed, blob)?;
+                let found = to_the_end(compressed)?
+                    .ok_or_else(|| corrupt("the layer goes on long after its end"))?;
+                check_blob(found, blob)?;
                 passed
             }
             (passed, _) => passed?,
@@ -254,9 +263,7 @@ impl Unpacked {
     }
 }
 
-fn check_blob(compressed: Hashing<impl Read>, blob: Blob<'_>) -> Result<(), PortError> {
-    let (digest, size) =
-        compressed.finish().map_err(|error| from_io("cannot read the layer", error))?;
+fn check_blob((digest, size): (Digest, u64), blob: Blob<'_>) -> Result<(), PortError> {
     if size != blob.size {
         return Err(corrupt(format!(
             "the layer {} has {size} bytes and not {} as its manifest says",
@@ -266,6 +273,21 @@ fn check_blob(compressed: Hashing<impl Read>, blob: Blob<'_>) -> Result<(), Port
     match &digest == blob.digest {
         true => Ok(()),
         false => Err(corrupt(format!("the layer {} has the digest {digest}", blob.digest))),
+    }
+}
+
+/// Reads on to the end, but not for ever: none if there is more than [`REST_LIMIT`].
+fn to_the_end<R: Read>(mut stream: Hashing<R>) -> Result<Option<(Digest, u64)>, PortError> {
+    let failed = |error| from_io("cannot read the layer", error);
+    let mut left = REST_LIMIT;
+    loop {
+        let length = stream.fill_buf().map_err(failed)?.len();
+        let Some(less) = left.checked_sub(length as u64) else { return Ok(None) };
+        left = less;
+        match length {
+            0 => return stream.finish().map(Some).map_err(failed),
+            length => stream.consume(length),
+        }
     }
 }
 
@@ -286,12 +308,13 @@ impl Shared {
         let mut archive = Reader::new(recording);
         let contents = unpack_noting(&mut archive, &diff, recipe::note)?;
         let is_ended = archive.has_ended();
-        let (rest, tar) = archive.into_rest().finish(&recipe).map_err(failed)?;
+        let (rest, tar) = archive.into_rest().finish(&recipe, REST_LIMIT).map_err(failed)?;
         let tar = tar.filter(|_| !contents.replaced);
         if tar.is_none() {
             files::remove(&recipe)?;
         }
-        let (diff_id, _) = rest.finish().map_err(failed)?;
+        let (diff_id, _) = to_the_end(rest)?
+            .ok_or_else(|| corrupt("the layer goes on long after the end of its archive"))?;
         Ok((LayerRecord { diff_id, contents, tar }, is_ended))
     }
 

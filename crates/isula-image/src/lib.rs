@@ -23,6 +23,9 @@ pub mod json;
 pub mod layer;
 pub mod manifest;
 pub mod platform;
+#[cfg(any(test, feature = "testing"))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "it is a test")]
+pub mod probe;
 pub mod pull;
 pub mod registry;
 

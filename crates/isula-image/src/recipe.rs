@@ -156,23 +156,26 @@ impl<R: BufRead> Recording<R> {
         }
     }
 
-    /// Reads to the end, and completes the recipe at `path`; says how long the tar is, or `None`
-    /// where its recipe would be too long. Gives back the reader too.
+    /// Reads to the end (what comes after more than `limit` bytes is left), and completes the recipe
+    /// at `path`; says how long the tar is, or `None` where its recipe would be too long. Gives back
+    /// the reader too.
     ///
     /// # Errors
     /// As the input's; the recipe can't be written.
-    pub(crate) fn finish(mut self, path: &Path) -> io::Result<(R, Option<u64>)> {
-        loop {
+    pub(crate) fn finish(mut self, path: &Path, limit: u64) -> io::Result<(R, Option<u64>)> {
+        let mut left = limit;
+        let whole = loop {
             let length = self.fill_buf()?.len();
-            if length == 0 {
-                break;
+            if length == 0 || left == 0 {
+                break length == 0;
             }
+            left = left.saturating_sub(length as u64);
             self.consume(length);
-        }
+        };
         if let Some(error) = self.failure {
             return Err(error);
         }
-        let recorded = self.writer.is_some().then_some(self.total);
+        let recorded = (whole && self.writer.is_some()).then_some(self.total);
         if let Some(writer) = self.writer {
             writer.finish(path, self.total)?;
         }

@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use isula_core::container::{LogConfig, Ulimit};
 use tracing::level_filters::LevelFilter;
 
+pub use keys::ProxyEntry;
 pub use parse::log_options;
 
 /// Where the file is when no flag says so. A missing one is no error then.
@@ -57,6 +58,12 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Layers fetched at once.
     pub concurrent_downloads: usize,
+    /// How often a request to a registry is tried; the client's own number when absent.
+    pub download_attempts: Option<u32>,
+    /// Proxies that come before those of the environment.
+    pub proxies: ProxyEntry,
+    /// The most bytes that a layer may unpack to.
+    pub layer_limit: Option<u64>,
     /// The shim.
     pub shim: PathBuf,
     /// What was passed over.

@@ -34,11 +34,12 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         registry: registry::Settings {
             insecure: config.insecure_registries.clone(),
             mirrors: config.mirrors.clone(),
-            proxies: registry::Proxies::from_environment(|name| std::env::var(name).ok()),
+            proxies: proxies(config),
             max_concurrent_downloads: config.concurrent_downloads,
+            retry: retry(config),
             ..registry::Settings::default()
         },
-        unpacked_limit: None,
+        unpacked_limit: config.layer_limit,
     })?);
     let external = |(name, (path, args)): (&String, &(String, Vec<String>))| {
         (name.clone(), ExternalRuntime { path: path.clone(), args: args.clone() })
@@ -73,6 +74,25 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         ..Settings::default()
     };
     Ok(Wired { engine: Engine::new(ports, settings), records })
+}
+
+/// What the configuration leaves open the environment says.
+fn proxies(config: &Config) -> registry::Proxies {
+    let configured = &config.proxies;
+    let around = registry::Proxies::from_environment(|name| std::env::var(name).ok());
+    registry::Proxies {
+        https: configured.https_proxy.clone().or(around.https),
+        http: configured.http_proxy.clone().or(around.http),
+        no_proxy: configured.no_proxy.clone().or(around.no_proxy),
+    }
+}
+
+fn retry(config: &Config) -> registry::Retry {
+    let retry = registry::Retry::default();
+    match config.download_attempts {
+        Some(attempts) => registry::Retry { attempts: attempts.saturating_sub(1), ..retry },
+        None => retry,
+    }
 }
 
 impl Wired {

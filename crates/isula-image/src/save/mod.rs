@@ -77,6 +77,10 @@ fn wanted(store: &Store, queries: &[String]) -> Result<Vec<Wanted>> {
     for query in queries {
         let meant = index.find(query)?;
         let image = Arc::clone(meant.image());
+        if index.embedded(&image.id).is_some() {
+            let text = format!("cannot save {query}: it is embedded in the file system of the host");
+            return Err(PortError::new(ErrorKind::Unsupported, text));
+        }
         let at = all.iter().position(|wanted| wanted.image.id == image.id).unwrap_or(all.len());
         if at == all.len() {
             all.push(Wanted { image, names: Vec::new() });

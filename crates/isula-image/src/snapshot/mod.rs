@@ -58,12 +58,7 @@ impl Snapshots for Store {
             return Err(no_snapshot(id));
         }
         let image = self.shared.needed_image(id, image)?;
-        let mut lower: Vec<_> = self
-            .shared
-            .visible(&image)?
-            .iter()
-            .map(|layer| self.shared.layout.diff(layer))
-            .collect();
+        let mut lower = self.shared.lower(&image)?;
         if lower.is_empty() {
             lower.push(self.shared.empty_layer()?);
         }
@@ -152,6 +147,13 @@ impl Shared {
 
     /// Owner and mode of `/`: the topmost layer that says something counts.
     fn root_of(&self, image: &Image) -> Root {
+        use std::os::unix::fs::MetadataExt;
+        let index = self.index();
+        let topmost = index.embedded(&image.id).and_then(<[_]>::last);
+        if let Some(Ok(found)) = topmost.map(fs::metadata) {
+            let mode = found.mode() & 0o7777;
+            return Root { uid: found.uid(), gid: found.gid(), mode };
+        }
         let layers = self.layers();
         let roots = image.layers.iter().rev();
         roots.filter_map(|layer| layers.contents(layer)?.root).next().unwrap_or(Root {
@@ -191,6 +193,19 @@ impl Shared {
         Ok(visible)
     }
 
+    /// The directories below a container of the image, topmost first.
+    fn lower(&self, image: &Image) -> Result<Vec<std::path::PathBuf>> {
+        if let Some(dirs) = self.index().embedded(&image.id) {
+            if let Some(missing) = dirs.iter().find(|dir| !dir.is_dir()) {
+                let text = format!("layer {} of image {} is missing", missing.display(), image.id);
+                return Err(PortError::new(ErrorKind::Corrupt, text));
+            }
+            return Ok(dirs.iter().rev().cloned().collect());
+        }
+        let visible = self.visible(image)?;
+        Ok(visible.iter().map(|layer| self.layout.diff(layer)).collect())
+    }
+
     fn empty_layer(&self) -> Result<std::path::PathBuf> {
         let path = self.layout.snapshots().with_file_name(EMPTY);
         match files::make_dir(&path, 0o755) {
@@ -220,8 +235,7 @@ impl Shared {
             return Err(no_snapshot(id));
         }
         let image = self.needed_image(id, image)?;
-        let lower = self.visible(&image)?;
-        let dirs = std::iter::once(upper).chain(lower.iter().map(|layer| self.layout.diff(layer)));
+        let dirs = std::iter::once(upper).chain(self.lower(&image)?);
         let path = std::ffi::OsStr::new(path);
         Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(
             |error| {

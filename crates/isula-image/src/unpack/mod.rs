@@ -69,7 +69,6 @@ pub(crate) struct Root {
 ///
 /// # Errors
 /// The archive is malformed, wants to leave the directory, or the disk failed.
-#[cfg(test)]
 pub(crate) fn unpack<R: BufRead>(archive: &mut Reader<R>, root: &Path) -> Result<Contents, Error> {
     unpack_noting(archive, root, |_, _| {})
 }

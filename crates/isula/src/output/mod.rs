@@ -1,6 +1,7 @@
 //! What commands print: results on stdout, everything else on stderr.
 
 pub mod age;
+pub mod file;
 pub mod progress;
 pub mod rows;
 pub mod size;

@@ -2,18 +2,21 @@
 
 mod containers;
 mod convert;
+mod image_filter;
 mod images;
 mod inspect;
 mod inspect_image;
 mod session;
 mod status;
+mod storage;
 mod system;
 mod top;
 
 use std::{path::PathBuf, sync::Arc};
 
 use isula_api::v1::{
-    containers_server::ContainersServer, images_server::ImagesServer, system_server::SystemServer,
+    containers_server::ContainersServer, images_server::ImagesServer,
+    storage_server::StorageServer, system_server::SystemServer,
 };
 use isula_engine::Engine;
 use tonic::{
@@ -86,5 +89,6 @@ pub fn server(engine: Arc<Engine>, about: About) -> Router {
         .http2_max_pending_accept_reset_streams(Some(RESETS))
         .add_service(ContainersServer::new(api.clone()).max_decoding_message_size(MESSAGE))
         .add_service(ImagesServer::new(api.clone()).max_decoding_message_size(MESSAGE))
+        .add_service(StorageServer::new(api.clone()).max_decoding_message_size(MESSAGE))
         .add_service(SystemServer::new(api).max_decoding_message_size(MESSAGE))
 }

@@ -25,6 +25,18 @@ pub struct ContainerLog {
     pub opts: BTreeMap<String, String>,
 }
 
+/// `proxies`, as Docker names them; they come before the environment's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ProxyEntry {
+    /// For registries without TLS.
+    pub http_proxy: Option<String>,
+    /// For registries with TLS.
+    pub https_proxy: Option<String>,
+    /// What is reached directly.
+    pub no_proxy: Option<String>,
+}
+
 /// A limit of `default-ulimits`, as Docker writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
@@ -99,7 +111,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     ("max-concurrent-uploads", Fate::PassedOver),
     ("shutdown-timeout", Fate::PassedOver),
     ("labels", Fate::NotYet),
-    ("max-download-attempts", Fate::NotYet),
     ("dns", Fate::NotYet),
     ("dns-opts", Fate::NotYet),
     ("dns-search", Fate::NotYet),
@@ -125,7 +136,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     ("init", Fate::NotYet),
     ("seccomp-profile", Fate::NotYet),
     ("exec-opts", Fate::NotYet),
-    ("proxies", Fate::NotYet),
     ("min-api-version", Fate::NotYet),
     ("log-format", Fate::NotYet),
     ("metrics-addr", Fate::NotYet),
@@ -202,6 +212,8 @@ keys! {
     "registry-mirrors" => registry_mirrors: Vec<String>,
     "insecure-registries" => insecure_registries: Vec<String>,
     "max-concurrent-downloads" => max_concurrent_downloads: u32,
+    "max-download-attempts" => max_download_attempts: u32,
+    "proxies" => proxies: ProxyEntry,
     "native.umask" => native_umask: String,
     "runtimes" => runtimes: BTreeMap<String, RuntimeEntry>,
     "cgroup-parent" => cgroup_parent: String,

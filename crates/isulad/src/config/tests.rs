@@ -60,9 +60,11 @@ fn every_honoured_key_changes_what_it_should() {
             "log-opts": {{"log-path": "/logs", "log-file-mode": "0640", "max-file": "2", "max-size": "30KB"}},
             "container-log": {{"driver": "json-file", "opts": {{"max-size": "1m", "max-file": "5"}}}},
             "hook-spec": "{}", "start-timeout": "1m30s", "storage-driver": "overlay2",
-            "storage-opts": ["overlay2.override_kernel_check=true"],
+            "storage-opts": ["overlay2.override_kernel_check=true", "overlay2.max_layer_size=20g"],
             "registry-mirrors": ["m1"], "insecure-registries": ["i1"],
-            "max-concurrent-downloads": 7, "native.umask": "secure",
+            "max-concurrent-downloads": 7, "max-download-attempts": 9,
+            "proxies": {{"http-proxy": "http://p1", "https-proxy": "http://p2", "no-proxy": "x"}},
+            "native.umask": "secure",
             "runtimes": {{"kata": {{"path": "/bin/kata", "runtime-args": ["--x"]}}}},
             "cgroup-parent": "pods/here",
             "default-ulimits": {{"nofile": {{"Name": "nofile", "Soft": 64, "Hard": -1}}}}
@@ -91,6 +93,10 @@ fn every_honoured_key_changes_what_it_should() {
     assert_eq!(config.mirrors, ["m1"]);
     assert_eq!(config.insecure_registries, ["i1"]);
     assert_eq!(config.concurrent_downloads, 7);
+    assert_eq!((config.download_attempts, config.layer_limit), (Some(9), Some(20 << 30)));
+    assert_eq!(config.proxies.http_proxy.as_deref(), Some("http://p1"));
+    assert_eq!(config.proxies.https_proxy.as_deref(), Some("http://p2"));
+    assert_eq!(config.proxies.no_proxy.as_deref(), Some("x"));
     assert!(config.secure_umask);
     let kata = ("/bin/kata".to_owned(), vec!["--x".to_owned()]);
     assert_eq!(config.runtimes.get("kata"), Some(&kata));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use isula_core::container::Ulimit;
 
-use super::{ConfigError, keys::File, resolve::Sources};
+use super::{ConfigError, keys::File, parse, resolve::Sources};
 
 impl Sources<'_> {
     pub(super) fn ulimits(&self, file: &File) -> Result<Vec<Ulimit>, ConfigError> {
@@ -50,11 +50,13 @@ impl Sources<'_> {
         }
     }
 
-    pub(super) fn check_storage(
+    /// Checks the driver and its options, and gives the limit on unpacked layers.
+    pub(super) fn storage(
         &self,
         file: &File,
         warnings: &mut Vec<String>,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<Option<u64>, ConfigError> {
+        let mut layer_limit = None;
         if let Some(driver) = &file.storage_driver
             && !["", "overlay", "overlay2"].contains(&driver.as_str())
         {
@@ -62,11 +64,18 @@ impl Sources<'_> {
             return Err(self.wrong("storage-driver", message));
         }
         for option in file.storage_opts.iter().flatten() {
-            let (name, _) = option.split_once('=').unwrap_or((option, ""));
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
             match name.strip_prefix("overlay2.").or_else(|| name.strip_prefix("overlay.")) {
                 // Of kernels and of mounts that this engine does not have.
                 Some("override_kernel_check" | "skip_mount_home") => warnings
                     .push(format!("{}: {name} changes nothing", self.origin("storage-opts"))),
+                Some("max_layer_size") => match parse::bytes(value).filter(|bytes| *bytes > 0) {
+                    Some(bytes) => layer_limit = Some(bytes),
+                    None => {
+                        let message = format!("invalid size in {option:?}: it must be as 20g");
+                        return Err(self.wrong("storage-opts", message));
+                    }
+                },
                 Some("size" | "basesize" | "mountopt") => {
                     let message = format!("{name} is not supported yet");
                     return Err(self.wrong("storage-opts", message));
@@ -76,6 +85,6 @@ impl Sources<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(layer_limit)
     }
 }
