@@ -11,4 +11,5 @@ pub mod registry;
 pub mod terminal;
 pub mod world;
 
+pub use registry::Registry;
 pub use world::{Outcome, World};

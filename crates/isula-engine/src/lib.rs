@@ -28,8 +28,8 @@ pub use error::Error;
 pub use events::{Events, Missed};
 pub use overview::Counts;
 pub use recover::Recovery;
-pub use storage::{ContainerUsage, DiskUsage, ImageUsage, Pruned, VolumeUsage};
 pub use settings::{Patience, Ports, Settings, StopOptions, Umask};
+pub use storage::{ContainerUsage, DiskUsage, ImageUsage, Pruned, VolumeUsage};
 
 /// What a use case gives back.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -118,11 +118,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`isula_core::ports::Images::log_in`].
-    pub async fn log_in(
-        &self,
-        registry: &str,
-        credentials: Credentials,
-    ) -> Result<Option<String>> {
+    pub async fn log_in(&self, registry: &str, credentials: Credentials) -> Result<Option<String>> {
         Ok(self.ports.images.log_in(registry, credentials).await?)
     }
 

@@ -58,13 +58,12 @@ pub(crate) fn embed(store: &Shared, bytes: &[u8]) -> Result<Arc<Image>> {
     let manifest: Manifest = json::parse("the manifest", bytes, DOCUMENT_LIMIT)
         .map_err(|error| invalid(error.to_string()))?;
     if manifest.schema_version != 1 || manifest.media_type != MEDIA_TYPE {
-        return Err(invalid(format!(
-            "the manifest is not of version 1 of the type {MEDIA_TYPE}"
-        )));
+        return Err(invalid(format!("the manifest is not of version 1 of the type {MEDIA_TYPE}")));
     }
-    let name: Reference = manifest.name.parse().map_err(
-        |error: isula_core::image::ReferenceError| invalid(error.to_string()),
-    )?;
+    let name: Reference = manifest
+        .name
+        .parse()
+        .map_err(|error: isula_core::image::ReferenceError| invalid(error.to_string()))?;
     let name = name.without_digest().ok_or_else(|| {
         invalid(format!("cannot name an image {}: it has a digest", manifest.name))
     })?;

@@ -66,7 +66,8 @@ pub fn unpack(bytes: &[u8], scratch: &Path) {
     if let Err(error) = unpack::unpack(&mut archive, &root) {
         one_line(&PortError::from(error));
     }
-    let mut names: Vec<_> = fs::read_dir(scratch).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(scratch).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["root", "victim"]);
     assert_eq!(shown(&victim), before);

@@ -1,5 +1,5 @@
 //! What a layer's tar holds beside the content of its files, kept so that the tar can be made again
-//! byte for byte from the unpacked layer (`docs/adr/0005-layers-are-written-again.md`).
+//! byte for byte from the unpacked layer (`docs/adr/0006-layers-are-written-again.md`).
 //!
 //! ```text
 //! recipe   = zstd( magic record* end )
@@ -202,9 +202,10 @@ impl<R: BufRead> BufRead for Recording<R> {
             && let Some(writer) = &mut self.writer
         {
             // What is consumed is in the buffer: nothing is read here.
-            let written = self.input.fill_buf().and_then(|buffer| {
-                writer.bytes(buffer.get(skipped..amount).unwrap_or_default())
-            });
+            let written = self
+                .input
+                .fill_buf()
+                .and_then(|buffer| writer.bytes(buffer.get(skipped..amount).unwrap_or_default()));
             self.note(written);
         }
         self.input.consume(amount);

@@ -50,9 +50,8 @@ struct Limits {
 fn attributes(dir: impl AsFd) -> io::Result<FileAttributes> {
     let mut found = MaybeUninit::<FileAttributes>::zeroed();
     // SAFETY: the ioctl writes at most one `struct fsxattr` to the address, which has room for it.
-    let result = unsafe {
-        libc::ioctl(dir.as_fd().as_raw_fd(), GET_ATTRIBUTES, found.as_mut_ptr())
-    };
+    let result =
+        unsafe { libc::ioctl(dir.as_fd().as_raw_fd(), GET_ATTRIBUTES, found.as_mut_ptr()) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -77,9 +76,7 @@ pub fn set_project(dir: impl AsFd, project: u32) -> io::Result<()> {
     wanted.project = project;
     wanted.flags |= PROJECT_INHERIT;
     // SAFETY: the ioctl reads one `struct fsxattr` from the address of one.
-    let result = unsafe {
-        libc::ioctl(dir.as_fd().as_raw_fd(), SET_ATTRIBUTES, &raw const wanted)
-    };
+    let result = unsafe { libc::ioctl(dir.as_fd().as_raw_fd(), SET_ATTRIBUTES, &raw const wanted) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

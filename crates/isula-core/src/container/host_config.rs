@@ -93,7 +93,8 @@ impl HostConfig {
             _ => 0,
         };
         let digits = if shift == 0 { text } else { text.get(..text.len() - 1)? };
-        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+        let number =
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
         number.and_then(|number: u64| number.checked_mul(1 << shift)).filter(|bytes| *bytes > 0)
     }
 }

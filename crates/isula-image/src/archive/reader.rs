@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::{BLOCK, EXTENSION_LIMIT, EXTENSIONS_LIMIT, Entry, Error, Kind, header::Header, pax, shown, sparse};
+use super::{
+    BLOCK, EXTENSION_LIMIT, EXTENSIONS_LIMIT, Entry, Error, Kind, header::Header, pax, shown,
+    sparse,
+};
 
 /// Reads a tar from front to back in bounded memory.
 pub(crate) struct Reader<R> {

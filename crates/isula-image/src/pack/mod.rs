@@ -52,8 +52,7 @@ pub(crate) fn pack(merged: &Merged, marks: Marks, output: &mut impl Write) -> io
 /// As the output's.
 pub(crate) fn empty_file(path: Vec<u8>, output: &mut impl Write) -> io::Result<()> {
     let kind = Kind::File { size: 0, sparse: None };
-    let entry =
-        Entry { path, kind, mode: 0, uid: 0, gid: 0, modified: (0, 0), xattrs: Vec::new() };
+    let entry = Entry { path, kind, mode: 0, uid: 0, gid: 0, modified: (0, 0), xattrs: Vec::new() };
     header::write(&entry, output)
 }
 

@@ -99,16 +99,18 @@ async fn fetch_token(
         return Err(Error::Refused { to: printable_url(realm), reason });
     }
     // A login asks for nothing in particular.
-    let default_scope =
-        (!repository.is_empty()).then(|| format!("repository:{repository}:pull"));
+    let default_scope = (!repository.is_empty()).then(|| format!("repository:{repository}:pull"));
     let mut parameters = Vec::new();
     let scope = bearer.parameter("scope").or(default_scope.as_deref());
     parameters.extend(scope.map(|scope| ("scope", scope)));
     parameters.extend(bearer.parameter("service").map(|service| ("service", service)));
     let token = endpoint.credentials.as_ref().filter(|found| found.username == IDENTITY_TOKEN);
     if let Some(token) = token {
-        let fixed =
-            [("grant_type", "refresh_token"), ("client_id", "isula"), ("refresh_token", &token.password)];
+        let fixed = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "isula"),
+            ("refresh_token", &token.password),
+        ];
         parameters.extend(fixed);
         let answer = exchange.post(&url, form(&parameters)).await?;
         return bearer_header(answer, &url).await;

@@ -120,7 +120,8 @@ impl Endpoint {
         self.name = url.origin.authority();
         self.trust = connector.trust(&url.origin.host, port);
         self.namespace = (self.name != registry).then(|| registry.to_owned());
-        (self.scheme, self.host, self.port) = (Some(url.origin.scheme), url.origin.host.into(), port);
+        (self.scheme, self.host, self.port) =
+            (Some(url.origin.scheme), url.origin.host.into(), port);
     }
 
     /// Path and query of a request for `path` of a repository; without either, for the registry.

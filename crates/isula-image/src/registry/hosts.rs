@@ -279,13 +279,17 @@ ca = "server.crt"
     fn every_key_is_read_and_the_order_is_that_of_the_file() {
         let hosts = parse(FULL, Path::new("/d")).unwrap();
         let urls: Vec<_> = hosts.mirrors.iter().map(|m| m.url.clone().unwrap()).collect();
-        let shown: Vec<_> = urls.iter().map(|url| format!("{}{}", url.origin, url.target)).collect();
+        let shown: Vec<_> =
+            urls.iter().map(|url| format!("{}{}", url.origin, url.target)).collect();
         let wanted =
             ["https://z.example/path/v2", "http://a.example:5000/", "https://plain.example/"];
         assert_eq!(shown, wanted);
         let [z, a, plain] = hosts.mirrors.as_slice() else { panic!() };
         assert!(z.pulls && z.resolves && z.overrides_path && !z.connection.skips_verification);
-        assert_eq!(z.connection.authorities, ["/etc/z.crt", "/d/y.crt"].map(Into::<std::path::PathBuf>::into));
+        assert_eq!(
+            z.connection.authorities,
+            ["/etc/z.crt", "/d/y.crt"].map(Into::<std::path::PathBuf>::into)
+        );
         assert_eq!(
             z.connection.clients,
             [("/d/c.cert".into(), Some("/d/c.key".into())), ("/d/both.pem".into(), None)]

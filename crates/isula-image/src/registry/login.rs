@@ -26,8 +26,7 @@ impl Client {
             PortError::new(ErrorKind::InvalidInput, text)
         };
         // Any name will do: only the registry's own is used.
-        let reference: Reference =
-            format!("{registry}/login").parse().map_err(|_| invalid())?;
+        let reference: Reference = format!("{registry}/login").parse().map_err(|_| invalid())?;
         if reference.registry() != registry {
             return Err(invalid());
         }

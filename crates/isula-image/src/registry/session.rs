@@ -88,9 +88,8 @@ impl Client {
         let ways = ways(&hosts, reference.registry());
         let connector = Connector::new(Arc::clone(&self.settings), trust, proxies, ways);
         let places = (hosts, self.mirrors.as_slice());
-        let endpoints =
-            Endpoint::all(reference, credentials, &self.settings, places, &connector)
-                .map_err(failed)?;
+        let endpoints = Endpoint::all(reference, credentials, &self.settings, places, &connector)
+            .map_err(failed)?;
         let refused = endpoints.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Session {
             exchange: Exchange::new(connector, self.settings.limits),

@@ -78,7 +78,8 @@ fn wanted(store: &Store, queries: &[String]) -> Result<Vec<Wanted>> {
         let meant = index.find(query)?;
         let image = Arc::clone(meant.image());
         if index.embedded(&image.id).is_some() {
-            let text = format!("cannot save {query}: it is embedded in the file system of the host");
+            let text =
+                format!("cannot save {query}: it is embedded in the file system of the host");
             return Err(PortError::new(ErrorKind::Unsupported, text));
         }
         let at = all.iter().position(|wanted| wanted.image.id == image.id).unwrap_or(all.len());

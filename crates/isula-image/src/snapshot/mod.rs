@@ -237,12 +237,10 @@ impl Shared {
         let image = self.needed_image(id, image)?;
         let dirs = std::iter::once(upper).chain(self.lower(&image)?);
         let path = std::ffi::OsStr::new(path);
-        Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(
-            |error| {
-                let text = format!("cannot read {} of container {}", path.display(), id.short());
-                PortError::io(text, error)
-            },
-        )
+        Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(|error| {
+            let text = format!("cannot read {} of container {}", path.display(), id.short());
+            PortError::io(text, error)
+        })
     }
 }
 

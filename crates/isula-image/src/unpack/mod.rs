@@ -69,14 +69,15 @@ pub(crate) struct Root {
 ///
 /// # Errors
 /// The archive is malformed, wants to leave the directory, or the disk failed.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn unpack<R: BufRead>(archive: &mut Reader<R>, root: &Path) -> Result<Contents, Error> {
     unpack_noting(archive, root, |_, _| {})
 }
 
-/// As [`unpack`]; `note` sees each entry before its content is read.
+/// As `unpack`; `note` sees each entry before its content is read.
 ///
 /// # Errors
-/// As [`unpack`].
+/// As `unpack`.
 pub(crate) fn unpack_noting<R: BufRead>(
     archive: &mut Reader<R>,
     root: &Path,

@@ -28,14 +28,17 @@ impl Unpacker {
         let failed = |error| Error::write(&entry.path, error);
         self.enter(parent).map_err(failed)?;
         let dir = self.parent_dir();
-        let special = |special| anew(&self.replaced, dir, name, || beneath::make_special(dir, name, special));
+        let special =
+            |special| anew(&self.replaced, dir, name, || beneath::make_special(dir, name, special));
         match &entry.kind {
             Kind::File { size, sparse } => {
                 return self.file(entry, name, (*size, sparse.as_deref()), data);
             }
             Kind::Hardlink(target) => return self.link(entry, name, target),
             Kind::Directory => return self.directory(entry, name).map_err(failed),
-            Kind::Symlink(text) => anew(&self.replaced, dir, name, || beneath::make_symlink(dir, name, text)),
+            Kind::Symlink(text) => {
+                anew(&self.replaced, dir, name, || beneath::make_symlink(dir, name, text))
+            }
             Kind::Character(major, minor) => special(Special::Character(*major, *minor)),
             Kind::Block(major, minor) => special(Special::Block(*major, *minor)),
             Kind::Fifo => special(Special::Fifo),
@@ -138,13 +141,15 @@ impl Unpacker {
             (Err(error), _) | (_, Err(error)) => return Err(failed(error)),
             _ => {}
         }
-        anew(&self.replaced, dir, name, || beneath::make_link(&from_dir, from, dir, name)).map_err(|error| {
-            match error.kind() {
-                // Its own target was below what it replaces.
-                io::ErrorKind::NotFound => outside(),
-                _ => failed(error),
-            }
-        })
+        anew(&self.replaced, dir, name, || beneath::make_link(&from_dir, from, dir, name)).map_err(
+            |error| {
+                match error.kind() {
+                    // Its own target was below what it replaces.
+                    io::ErrorKind::NotFound => outside(),
+                    _ => failed(error),
+                }
+            },
+        )
     }
 
     fn parent_dir(&self) -> BorrowedFd<'_> {

@@ -36,11 +36,8 @@ pub fn names(dir: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
 /// # Errors
 /// As `openat(2)`; `ELOOP` when it is a symbolic link.
 pub fn open_read_at(dir: impl AsFd, name: &[u8]) -> io::Result<File> {
-    let flags = OFlags::RDONLY
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::NOFOLLOW
-        | OFlags::CLOEXEC;
+    let flags =
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(fs::openat(dir, name, flags, Mode::empty())?.into())
 }
 

@@ -1,9 +1,16 @@
 //! The commands: one file each.
 
 mod attach;
+mod check;
 mod cid_file;
+mod confirm;
 mod create;
+mod df;
+mod diff;
 mod exec;
+mod export;
+pub mod group;
+mod history;
 mod image;
 mod images;
 mod import;
@@ -11,9 +18,12 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod many;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
 mod rename;
@@ -21,6 +31,7 @@ mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod tag;
@@ -77,16 +88,21 @@ impl Context {
 }
 
 /// Every command, in the order of the help.
-pub static COMMANDS: [&Command; 25] = [
+pub static COMMANDS: [&Command; 31] = [
     &attach::COMMAND,
     &create::COMMAND,
+    &diff::COMMAND,
     &exec::COMMAND,
+    &export::COMMAND,
+    &history::COMMAND,
     &images::COMMAND,
     &import::COMMAND,
     &info::COMMAND,
     &inspect::COMMAND,
     &kill::COMMAND,
     &load::COMMAND,
+    &login::COMMAND,
+    &logout::COMMAND,
     &logs::COMMAND,
     &pause::COMMAND,
     &ps::COMMAND,
@@ -96,6 +112,7 @@ pub static COMMANDS: [&Command; 25] = [
     &rm::COMMAND,
     &rmi::COMMAND,
     &run::COMMAND,
+    &save::COMMAND,
     &start::COMMAND,
     &stop::COMMAND,
     &tag::COMMAND,
@@ -106,7 +123,7 @@ pub static COMMANDS: [&Command; 25] = [
 ];
 
 /// Commands that the seed lists and this version has not.
-const NOT_AVAILABLE: [&str; 7] = ["cp", "events", "export", "login", "logout", "stats", "update"];
+const NOT_AVAILABLE: [&str; 4] = ["cp", "events", "stats", "update"];
 
 /// The command with this name.
 ///
@@ -127,9 +144,13 @@ pub fn find(name: &str) -> Result<&'static Command, Failure> {
 #[must_use]
 pub fn overview(top: &Syntax) -> String {
     let mut out = format!("USAGE:\n\tisula {}\n\nCOMMANDS:\n", top.usage);
-    let widest = COMMANDS.iter().map(|command| command.syntax.name.len()).max().unwrap_or(0);
-    for Command { syntax, .. } in COMMANDS {
-        out.push_str(&format!("\t{:widest$}\t{}\n", syntax.name, syntax.about));
+    let commands = COMMANDS.iter().map(|command| (command.syntax.name, command.syntax.about));
+    let groups = group::GROUPS.iter().map(|group| (group.name, group.about));
+    let mut lines: Vec<_> = commands.chain(groups).collect();
+    lines.sort_unstable();
+    let widest = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, about) in lines {
+        out.push_str(&format!("\t{name:widest$}\t{about}\n"));
     }
     flags::section(&mut out, "GLOBAL OPTIONS", top.all().collect());
     out

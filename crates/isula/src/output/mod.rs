@@ -3,6 +3,7 @@
 pub mod age;
 pub mod file;
 pub mod progress;
+pub mod receive;
 pub mod rows;
 pub mod size;
 pub mod table;

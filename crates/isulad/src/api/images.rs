@@ -32,7 +32,10 @@ const STEPS: usize = 64;
 const LARGEST_MANIFEST: usize = 4 << 20;
 
 /// A sink that passes each step on to a client, rendered.
-pub(super) fn sink<T: Send + 'static>(sender: &Sender<T>, render: fn(Progress) -> T) -> ProgressSink {
+pub(super) fn sink<T: Send + 'static>(
+    sender: &Sender<T>,
+    render: fn(Progress) -> T,
+) -> ProgressSink {
     // Weak: the channel ends with the operation, whoever keeps the sink.
     let sender = sender.downgrade();
     Arc::new(move |progress| {
@@ -232,10 +235,7 @@ impl Images for Api {
 
 impl Api {
     /// A load of an embedded image: what comes is its manifest.
-    async fn embed(
-        &self,
-        mut input: Streaming<v1::LoadInput>,
-    ) -> Answer<Items<v1::LoadProgress>> {
+    async fn embed(&self, mut input: Streaming<v1::LoadInput>) -> Answer<Items<v1::LoadProgress>> {
         let mut manifest = Vec::new();
         while let Some(message) = input.message().await? {
             if let Some(v1::load_input::Input::Data(data)) = message.input {

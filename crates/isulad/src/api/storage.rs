@@ -129,9 +129,8 @@ impl Storage for Api {
             let is_dangling = image.tags.is_empty() && image.digests.is_empty();
             (all || is_dangling) && filters.iter().all(|filter| filter.passes(image))
         };
-        let pruned = self
-            .carry_out(|engine| async move { engine.prune_images(wanted).await })
-            .await?;
+        let pruned =
+            self.carry_out(|engine| async move { engine.prune_images(wanted).await }).await?;
         let mut answer =
             v1::PruneImagesResponse { reclaimed: pruned.reclaimed, ..Default::default() };
         for step in pruned.steps {
@@ -143,10 +142,7 @@ impl Storage for Api {
         Ok(Response::new(answer))
     }
 
-    async fn disk_usage(
-        &self,
-        _: Request<v1::DiskUsageRequest>,
-    ) -> Answer<v1::DiskUsageResponse> {
+    async fn disk_usage(&self, _: Request<v1::DiskUsageRequest>) -> Answer<v1::DiskUsageResponse> {
         let usage = self.engine.disk_usage().await.map_err(|error| status::of(&error))?;
         let DiskUsage { images, containers, volumes, layers, reclaimable } = usage;
         Ok(Response::new(v1::DiskUsageResponse {
@@ -173,7 +169,8 @@ impl Storage for Api {
                         total: count(total),
                     };
                     // A full channel is a slow display: the next step says more anyway.
-                    let _ = sender.try_send(Ok(finding(v1::check_progress::Progress::Layer(layer))));
+                    let _ =
+                        sender.try_send(Ok(finding(v1::check_progress::Progress::Layer(layer))));
                 }
                 (Checked::Damage(text), _) => {
                     if let Ok(mut damage) = into.lock() {
