@@ -37,6 +37,10 @@ pub(crate) async fn check(store: &Store, found: CheckSink) -> Result<CheckResult
         match verified.await? {
             Ok(true) => {}
             Ok(false) => result.unverifiable += 1,
+            // The disk's own trouble says nothing about the layer.
+            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                return Err(error);
+            }
             Err(error) => {
                 result.damaged += 1;
                 let diff_id = layer.diff_id.clone();

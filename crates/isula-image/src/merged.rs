@@ -24,6 +24,8 @@ const PARTS: usize = 4096;
 pub(crate) struct Merged {
     /// Topmost first.
     layers: Vec<Beneath>,
+    /// Their file systems: what is mounted in a layer is no part of it.
+    devices: Vec<u64>,
 }
 
 /// A directory of the merged tree: one name, and the layers that contribute to it.
@@ -46,7 +48,10 @@ enum Found {
 
 impl Merged {
     pub(crate) fn open(dirs: impl Iterator<Item = PathBuf>) -> io::Result<Self> {
-        Ok(Self { layers: dirs.map(|dir| Beneath::open(&dir)).collect::<io::Result<_>>()? })
+        let layers: Vec<_> = dirs.map(|dir| Beneath::open(&dir)).collect::<io::Result<_>>()?;
+        let device = |layer: &Beneath| Ok(beneath::stat_fd(layer.root())?.st_dev);
+        let devices = layers.iter().map(device).collect::<io::Result<_>>()?;
+        Ok(Self { layers, devices })
     }
 
     /// The content of a regular file of at most `limit` bytes; `None` for everything else.
@@ -229,56 +234,57 @@ impl Merged {
                 false => [dir.path.as_slice(), b"/", &name].concat(),
             };
             let places = places.iter().filter_map(|place| open.get(*place));
-            let layers = show(&path, &name, places, marks, visit)?;
+            let layers = self.show(&path, (&name, places), marks, visit)?;
             if !layers.is_empty() {
                 children.push(Dir { path, layers });
             }
         }
         Ok(children)
     }
-}
 
-/// Visits what a name shows; gives the layers that contribute if it is a directory.
-fn show<'a>(
-    path: &[u8],
-    name: &[u8],
-    places: impl Iterator<Item = &'a (usize, OwnedFd)>,
-    marks: Marks,
-    visit: &mut dyn FnMut(&Item<'_>) -> io::Result<()>,
-) -> io::Result<Vec<usize>> {
-    let mut merged = Vec::new();
-    for (layer, dir) in places {
-        let Some(stat) = beneath::stat(dir, name)? else { continue };
-        let is_whiteout = beneath::is_whiteout(&stat);
-        let is_dir = beneath::is_dir(&stat);
-        let hides = (is_whiteout && marks == Marks::Heed) || (!merged.is_empty() && !is_dir);
-        if hides {
-            break;
-        }
-        let mut is_opaque = false;
-        if is_dir {
-            let handle = match beneath::open_dir_at(dir, name) {
-                Err(error) if is_gone(&error) => continue,
-                result => result?,
-            };
-            if xattr::has(&handle, b"trusted.overlay.redirect")? {
-                return Err(io::Error::other("a directory was renamed across layers"));
+    /// Visits what a name shows; gives the layers that contribute if it is a directory.
+    fn show<'a>(
+        &self,
+        path: &[u8],
+        (name, places): (&[u8], impl Iterator<Item = &'a (usize, OwnedFd)>),
+        marks: Marks,
+        visit: &mut dyn FnMut(&Item<'_>) -> io::Result<()>,
+    ) -> io::Result<Vec<usize>> {
+        let mut merged = Vec::new();
+        for (layer, dir) in places {
+            let Some(stat) = beneath::stat(dir, name)? else { continue };
+            let is_whiteout = beneath::is_whiteout(&stat);
+            let is_dir = beneath::is_dir(&stat);
+            let hides = (is_whiteout && marks == Marks::Heed) || (!merged.is_empty() && !is_dir);
+            if hides {
+                break;
             }
-            is_opaque = xattr::is(&handle, OPAQUE, b"y")?;
+            let mut is_opaque = false;
+            if is_dir {
+                let handle = match beneath::open_dir_at(dir, name) {
+                    Err(error) if is_gone(&error) => continue,
+                    result => result?,
+                };
+                if xattr::has(&handle, b"trusted.overlay.redirect")? {
+                    return Err(io::Error::other("a directory was renamed across layers"));
+                }
+                is_opaque = xattr::is(&handle, OPAQUE, b"y")?;
+            }
+            if merged.is_empty() {
+                let dir = dir.as_fd();
+                visit(&Item { path, dir, name, stat, layer: *layer, is_opaque })?;
+            }
+            let is_mounted = self.devices.get(*layer) != Some(&stat.st_dev);
+            if !is_dir || is_mounted {
+                break;
+            }
+            merged.push(*layer);
+            if is_opaque {
+                break;
+            }
         }
-        if merged.is_empty() {
-            let dir = dir.as_fd();
-            visit(&Item { path, dir, name, stat, layer: *layer, is_opaque })?;
-        }
-        if !is_dir {
-            break;
-        }
-        merged.push(*layer);
-        if is_opaque {
-            break;
-        }
+        Ok(merged)
     }
-    Ok(merged)
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -262,8 +262,11 @@ fn content(
     let mut path = Vec::new();
     input.by_ref().take(length).read_to_end(&mut path)?;
     let shown = || String::from_utf8_lossy(&path).into_owned();
-    let missing = |error: io::Error| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("its file {:?}: {error}", shown()))
+    let missing = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            damaged(&format!("its file {:?} is missing", shown()))
+        }
+        _ => error,
     };
     let mut file = layer.open_read(&path, Links::InRoot).map_err(missing)?;
     if beneath::kind(&beneath::stat_fd(&file)?) != FileType::RegularFile {

@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
+    task::{Context, Poll},
     thread,
 };
 
@@ -134,17 +135,28 @@ pub(crate) fn write_blocking(
         let mut writer = PieceWriter { pieces: sender.clone(), current: BytesMut::new() };
         let failed = |error| PortError::io("cannot send", error);
         let done = work(&mut writer).and_then(|()| writer.flush().map_err(failed));
-        if let Err(error) = done {
-            // Nobody may be left to be told.
-            let _ = sender.blocking_send(Err(io::Error::other(error)));
-        }
+        // Nobody may be left to be told. An empty piece is the end; there is no other such piece.
+        let _ = sender.blocking_send(done.map(|()| Bytes::new()).map_err(io::Error::other));
     };
     thread::Builder::new()
         .name("image-write".into())
         .stack_size(STACK)
         .spawn(run)
         .map_err(|error| PortError::io("cannot start a thread", error))?;
-    Ok(Box::pin(futures_util::stream::poll_fn(move |context| pieces.poll_recv(context))))
+    let mut ended = false;
+    let next = move |context: &mut Context<'_>| {
+        if ended {
+            return Poll::Ready(None);
+        }
+        let item = std::task::ready!(pieces.poll_recv(context));
+        ended = !matches!(&item, Some(Ok(piece)) if !piece.is_empty());
+        Poll::Ready(match item {
+            Some(Ok(piece)) if piece.is_empty() => None,
+            None => Some(Err(io::Error::other("the work broke off"))),
+            item => item,
+        })
+    };
+    Ok(Box::pin(futures_util::stream::poll_fn(next)))
 }
 
 /// The outcome of a blocking task. One that panicked is a fault of ours, not the end of the daemon.
