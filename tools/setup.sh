@@ -68,6 +68,7 @@ need umoci umoci
 # Other engines, to read what we write and the other way round. They run no service and nothing is
 # installed of them.
 unpack podman usr/bin/podman
+unpack conmon usr/bin/conmon
 unpack buildah usr/bin/buildah
 unpack libsubid4 'usr/lib/*/libsubid.so.4'
 unpack apache2-utils usr/bin/htpasswd

@@ -38,6 +38,7 @@ fn containers_tool(name: &str, home: &Path, arguments: &[&str]) -> Result<String
         .args(["--storage-driver", "vfs"]);
     if name == "podman" {
         command.args(["--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
+        command.args(["--runtime", "runc", "--conmon"]).arg(tool("conmon"));
     }
     succeed(command.args(arguments))
 }

@@ -68,7 +68,8 @@ pub(super) fn docker(images: &[Ready], layers: &Layers) -> Result<Members> {
     let mut items = Vec::new();
     for image in images {
         let config = format!("{}.json", image.config_digest.hex());
-        let names: Vec<String> = image.names.iter().map(|name| name.familiar()).collect();
+        // In full: Podman would take a short name for one of `localhost/`.
+        let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
         let paths: Vec<String> = image
             .layers
             .iter()

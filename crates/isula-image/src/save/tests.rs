@@ -83,7 +83,8 @@ async fn layers_are_written_again_byte_for_byte() {
     let found = members(&docker);
     assert_eq!(found[0].0, "manifest.json");
     let manifest: serde_json::Value = serde_json::from_slice(&found[0].1).unwrap();
-    assert_eq!(manifest[0]["RepoTags"], serde_json::json!(["a:1", "b/c:2"]));
+    let names = serde_json::json!(["docker.io/library/a:1", "docker.io/b/c:2"]);
+    assert_eq!(manifest[0]["RepoTags"], names);
     let has = |bytes: &[u8]| found.iter().any(|(_, member)| member == bytes);
     assert!(has(&config) && has(&odd) && has(&plain));
     assert_eq!(found.len(), 4);
