@@ -157,7 +157,9 @@ impl<W: Write> Packer<'_, W> {
             }
             return Some(first);
         }
-        self.links.insert(key, (item.path.to_vec(), u64::from(st_nlink) - 1));
+        #[allow(clippy::useless_conversion, reason = "it has 32 bits on other architectures")]
+        let names = u64::from(st_nlink);
+        self.links.insert(key, (item.path.to_vec(), names - 1));
         None
     }
 

@@ -123,10 +123,13 @@ pub(super) fn oci(images: &[Ready], layers: &Layers) -> Result<Members> {
                 false => name.to_string(),
             };
             let mut named = descriptor.clone();
-            named["annotations"] = json!({
+            let annotations = json!({
                 "io.containerd.image.name": name.to_string(),
                 "org.opencontainers.image.ref.name": short,
             });
+            if let Some(members) = named.as_object_mut() {
+                members.insert("annotations".to_owned(), annotations);
+            }
             named
         });
         descriptors.extend(named);
