@@ -112,6 +112,15 @@ fi
 
 need mmdebstrap mmdebstrap
 need umoci umoci
+# Other engines, to read what we write and the other way round. They run no service and nothing is
+# installed of them.
+unpack podman usr/bin/podman
+unpack conmon usr/bin/conmon
+unpack buildah usr/bin/buildah
+unpack libsubid4 'usr/lib/*/libsubid.so.4'
+unpack apache2-utils usr/bin/htpasswd
+unpack libapr1 'usr/lib/*/libapr-1.so.0'
+unpack libaprutil1 'usr/lib/*/libaprutil-1.so.0'
 need /usr/include/seccomp.h libseccomp-dev
 need pkg-config pkg-config
 need runc runc

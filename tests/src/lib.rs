@@ -12,4 +12,5 @@ pub mod terminal;
 pub mod trace;
 pub mod world;
 
+pub use registry::Registry;
 pub use world::{Outcome, World};

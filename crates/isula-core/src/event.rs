@@ -85,6 +85,8 @@ pub enum ImageAction {
     Load,
     /// It was made from a root file system.
     Import,
+    /// It was written to an archive.
+    Save,
     /// It got a further name.
     Tag,
     /// It lost a name.

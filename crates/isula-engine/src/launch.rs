@@ -101,7 +101,8 @@ impl Engine {
         Ok(Prepared { launch, user, host_files, fingerprint: hasher.finish() })
     }
 
-    fn rootfs(&self, container: &Container) -> Result<Rootfs> {
+    /// What its root file system is mounted from.
+    pub(crate) fn rootfs(&self, container: &Container) -> Result<Rootfs> {
         match &container.source {
             Source::Directory(path) => Ok(Rootfs::Directory(PathBuf::from(path))),
             Source::Image { id, .. } => {
@@ -378,6 +379,6 @@ fn mapped(host: &dyn Host, mapping: &DeviceMapping) -> ports::Result<Vec<Device>
         .collect())
 }
 
-fn cannot(container: &Container, action: &'static str, source: PortError) -> Error {
+pub(crate) fn cannot(container: &Container, action: &'static str, source: PortError) -> Error {
     Error::Port { object: display_name(container), action, source }
 }

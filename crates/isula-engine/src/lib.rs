@@ -12,6 +12,7 @@ pub mod container;
 mod engine;
 mod error;
 mod events;
+mod filesystems;
 mod images;
 mod index;
 mod launch;
@@ -31,7 +32,8 @@ pub use events::{Events, Missed};
 pub use overview::Counts;
 pub use recover::Recovery;
 pub use settings::{Patience, Ports, Settings, StopOptions, Umask};
-pub use storage::Storage;
+pub use filesystems::Storage;
+pub use storage::{ContainerUsage, DiskUsage, ImageUsage, Pruned, VolumeUsage};
 
 /// What a use case gives back.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

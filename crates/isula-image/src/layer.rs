@@ -12,6 +12,7 @@
 
 use std::{
     io::{BufRead, Read},
+    path::Path,
     sync::Arc,
 };
 
@@ -29,10 +30,13 @@ use crate::{
     compression::Inflated,
     error::{corrupt, from_io},
     hash::{AtMost, Excess, Hashing},
+    recipe::{self, Recording},
     store::{Shared, Store, files},
-    unpack::{Contents, unpack},
+    unpack::{Contents, unpack_noting},
 };
 
+/// A layer's recipe, beside its tree.
+pub(crate) const RECIPE: &str = "recipe";
 /// How much is read after the end of an archive, or after it proved to be none, to know the digest of
 /// the whole.
 const REST_LIMIT: u64 = 64 << 20;
@@ -156,7 +160,7 @@ impl Store {
         if !unpacked.is_ended {
             return Err(corrupt("the archive ends without its end mark: it is cut off"));
         }
-        let hold = LayerHold::new(&self.shared, unpacked.diff_id.clone());
+        let hold = LayerHold::new(&self.shared, unpacked.record.diff_id.clone());
         unpacked.commit(origin)?;
         Ok(hold)
     }
@@ -183,10 +187,10 @@ impl LayerClaim {
         origin: Origin,
     ) -> Result<LayerHold, PortError> {
         let unpacked = Unpacked::new(&self.hold.shared, source, blob)?;
-        if unpacked.diff_id != self.hold.diff_id {
+        if unpacked.record.diff_id != self.hold.diff_id {
             return Err(corrupt(format!(
                 "the layer unpacks to {} and not to {} as its configuration says",
-                unpacked.diff_id, self.hold.diff_id
+                unpacked.record.diff_id, self.hold.diff_id
             )));
         }
         unpacked.commit(origin)?;
@@ -200,13 +204,15 @@ pub(crate) struct LayerRecord {
     pub(crate) diff_id: Digest,
     #[serde(flatten)]
     pub(crate) contents: Contents,
+    /// Bytes of its tar, which can be made again with the layer's recipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tar: Option<u64>,
 }
 
 /// A layer in a directory of its own in `tmp/`.
 struct Unpacked {
     dir: files::Scratch,
-    diff_id: Digest,
-    contents: Contents,
+    record: LayerRecord,
     is_ended: bool,
 }
 
@@ -226,7 +232,7 @@ impl Unpacked {
             Excess::Malformed("the layer is longer than its manifest says"),
         );
         let mut compressed = Hashing::new(source);
-        let passed = shared.pass(&mut compressed, &diff);
+        let passed = shared.pass(&mut compressed, dir.path());
         let passed = match (passed, blob) {
             // Damage is told by the digest, whatever it did to the unpacking.
             (Err(error), Some(blob)) if error.kind() == ErrorKind::Corrupt => {
@@ -241,13 +247,12 @@ impl Unpacked {
             }
             (passed, _) => passed?,
         };
-        let (diff_id, contents, is_ended) = passed;
-        Ok(Self { dir, diff_id, contents, is_ended })
+        let (record, is_ended) = passed;
+        Ok(Self { dir, record, is_ended })
     }
 
     fn commit(self, origin: Origin) -> Result<(), PortError> {
-        let Self { dir, diff_id, contents, .. } = self;
-        let record = LayerRecord { diff_id, contents };
+        let Self { dir, record, .. } = self;
         // Made last: the commit of the journal that makes this record durable makes all before
         // it durable too (see `unpack::writeback`).
         files::write_new(&dir.path().join("layer.json"), &files::json(&record)?)?;
@@ -293,19 +298,27 @@ impl Shared {
     fn pass(
         &self,
         compressed: &mut Hashing<impl Read>,
-        diff: &std::path::Path,
-    ) -> Result<(Digest, Contents, bool), PortError> {
+        dir: &Path,
+    ) -> Result<(LayerRecord, bool), PortError> {
         let failed = |error| from_io("cannot read the layer", error);
         let inflated = Inflated::new(compressed).map_err(failed)?;
         let limit = self.settings.unpacked_limit.unwrap_or(u64::MAX);
         let excess = Excess::TooLarge("the layer is larger than the limit on unpacked layers");
         let inflated = AtMost::new(inflated, limit, excess);
-        let mut archive = Reader::new(Hashing::new(inflated));
-        let contents = unpack(&mut archive, diff)?;
+        let (diff, recipe) = (dir.join("diff"), dir.join(RECIPE));
+        let unwritable = |error| PortError::io("cannot write the layer's recipe", error);
+        let recording = Recording::new(Hashing::new(inflated), &recipe).map_err(unwritable)?;
+        let mut archive = Reader::new(recording);
+        let contents = unpack_noting(&mut archive, &diff, recipe::note)?;
         let is_ended = archive.has_ended();
-        let (diff_id, _) = to_the_end(archive.into_rest())?
+        let (rest, tar) = archive.into_rest().finish(&recipe, REST_LIMIT).map_err(failed)?;
+        let tar = tar.filter(|_| !contents.replaced);
+        if tar.is_none() {
+            files::remove(&recipe)?;
+        }
+        let (diff_id, _) = to_the_end(rest)?
             .ok_or_else(|| corrupt("the layer goes on long after the end of its archive"))?;
-        Ok((diff_id, contents, is_ended))
+        Ok((LayerRecord { diff_id, contents, tar }, is_ended))
     }
 
     /// Makes an unpacked layer visible. Somebody else's equal layer is as good. That its name is

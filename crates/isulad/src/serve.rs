@@ -6,7 +6,7 @@ use isula_api::{
     },
     v1::{
         containers_server::ContainersServer, images_server::ImagesServer,
-        system_server::SystemServer,
+        storage_server::StorageServer, system_server::SystemServer,
     },
 };
 use tonic::transport::{Server, server::Router};
@@ -36,6 +36,7 @@ pub fn server(api: Api, cri: Cri) -> Router {
         .http2_max_pending_accept_reset_streams(Some(RESETS))
         .add_service(ContainersServer::new(api.clone()).max_decoding_message_size(MESSAGE))
         .add_service(ImagesServer::new(api.clone()).max_decoding_message_size(MESSAGE))
+        .add_service(StorageServer::new(api.clone()).max_decoding_message_size(MESSAGE))
         .add_service(SystemServer::new(api).max_decoding_message_size(MESSAGE))
         .add_service(RuntimeServiceServer::new(cri.clone()).max_decoding_message_size(MESSAGE))
         .add_service(ImageServiceServer::new(cri).max_decoding_message_size(MESSAGE))

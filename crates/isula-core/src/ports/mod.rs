@@ -10,8 +10,8 @@ mod snapshots;
 mod system;
 
 pub use images::{
-    Credentials, ImageChange, ImageFormat, Images, ImportOptions, Progress, ProgressSink,
-    PullOptions, RemovedImage,
+    CheckResult, CheckSink, Checked, Credentials, ImageChange, ImageFormat, Images, ImportOptions,
+    Progress, ProgressSink, PullOptions, RemovedImage, StoredLayer,
 };
 pub use networks::{
     Address, Attachment, Bandwidth, Capabilities, Network, NetworkDns, NetworkRequest, Networks,
@@ -25,7 +25,7 @@ pub use runtime::{
     Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output,
     Pressure, ProcessId, Runtime, Session, SessionInput, Stall, TerminalSize, Usage,
 };
-pub use snapshots::{Rootfs, Snapshots, Volume, Volumes};
+pub use snapshots::{Change, ChangeKind, Rootfs, Snapshots, Volume, Volumes};
 pub use system::{Clock, DeviceNode, Entropy, Host, HostFacts};
 
 use std::{io, pin::Pin};

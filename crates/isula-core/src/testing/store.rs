@@ -18,6 +18,7 @@ use crate::{
         ByteStream, Images, ImportOptions, ProgressSink, PullOptions, RemovedImage, Result, Rootfs,
         Snapshots,
     },
+    sandbox::FilesystemUsage,
 };
 
 /// Images and writable layers in memory.
@@ -221,8 +222,8 @@ impl Images for FakeStore {
     }
 
     fn usage(&self) -> FilesystemUsage {
-        let state = locked(&self.state);
-        let bytes = state.images.iter().map(|image| image.size).sum();
+        let content = locked(&self.content);
+        let bytes = content.images.iter().map(|image| image.size).sum();
         FilesystemUsage { mountpoint: "/fake".to_owned(), bytes, inodes: 1 }
     }
 

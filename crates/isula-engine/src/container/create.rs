@@ -79,6 +79,10 @@ impl Engine {
             undo.push("making the writable layer", ports.snapshots.remove(id));
             let work = ports.snapshots.prepare(id, image);
             self.port(container, "make its writable layer", work).await?;
+            if let Some(bytes) = host.storage_size() {
+                let limited = ports.snapshots.limit(id, bytes);
+                self.port(container, "limit its writable layer", limited).await?;
+            }
         }
         fault::point("create.snapshot");
 

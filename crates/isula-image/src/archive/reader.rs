@@ -41,6 +41,16 @@ impl<R: BufRead> Reader<R> {
         self.ended
     }
 
+    /// How many bytes of the current entry's data are left.
+    pub(crate) fn stored(&self) -> u64 {
+        self.data
+    }
+
+    /// What is read from.
+    pub(crate) fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// The bytes after the archive.
     pub(crate) fn into_rest(self) -> R {
         self.input

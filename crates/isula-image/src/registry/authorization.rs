@@ -28,6 +28,10 @@ const TOKEN_LIMIT: u64 = 1024 * 1024;
 /// Longest token: it goes into the head of every request.
 const HEADER_LIMIT: usize = 64 * 1024;
 
+/// The user name that stands for an identity token in the place of the password, as credential
+/// helpers have it.
+const IDENTITY_TOKEN: &str = "<token>";
+
 /// What is sent to an endpoint, and how often it was renewed.
 #[derive(Default)]
 pub(super) struct Authorization {
@@ -110,10 +114,23 @@ async fn fetch_token(
         let reason = "the realm of a secure registry must be https";
         return Err(Error::Refused { to: printable_url(realm), reason });
     }
-    let default_scope = format!("repository:{repository}:pull");
-    let scope = bearer.parameter("scope").unwrap_or(&default_scope);
-    let mut parameters = vec![("scope", scope)];
+    // A login asks for nothing in particular.
+    let default_scope = (!repository.is_empty()).then(|| format!("repository:{repository}:pull"));
+    let mut parameters = Vec::new();
+    let scope = bearer.parameter("scope").or(default_scope.as_deref());
+    parameters.extend(scope.map(|scope| ("scope", scope)));
     parameters.extend(bearer.parameter("service").map(|service| ("service", service)));
+    let token = endpoint.credentials.as_ref().filter(|found| found.username == IDENTITY_TOKEN);
+    if let Some(token) = token {
+        let fixed = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "isula"),
+            ("refresh_token", &token.password),
+        ];
+        parameters.extend(fixed);
+        let answer = exchange.post(&url, form(&parameters)).await?;
+        return bearer_header(answer, &url).await;
+    }
     let account = endpoint.credentials.as_ref().map(|credentials| &credentials.username);
     parameters.extend(account.map(|account| ("account", account.as_str())));
     let url = with_query(url, &parameters);
@@ -122,6 +139,11 @@ async fn fetch_token(
     headers.extend(basic_header(endpoint).map(|value| (AUTHORIZATION, value)));
     let answer = exchange.get(&url, headers).await?;
     let answer = request::follow(exchange, answer, &HeaderMap::new(), endpoint.trust).await?;
+    bearer_header(answer, &url).await
+}
+
+/// What the answer of a token server has registries told.
+async fn bearer_header(answer: Answer, url: &Url) -> Result<HeaderValue, Error> {
     if matches!(answer.status.as_u16(), 400 | 401 | 403) {
         return Err(Error::Denied(request::detail(answer).await));
     }
@@ -145,21 +167,32 @@ async fn fetch_token(
 
 /// Appends parameters to the query, percent-encoded.
 fn with_query(mut url: Url, parameters: &[(&str, &str)]) -> Url {
-    let mut separator = if url.target.contains('?') { '&' } else { '?' };
-    for (name, value) in parameters {
-        url.target.push(separator);
-        url.target.push_str(name);
-        url.target.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
-                url.target.push(char::from(byte));
-            } else {
-                url.target.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        separator = '&';
+    let parameters = form(parameters);
+    if !parameters.is_empty() {
+        url.target.push(if url.target.contains('?') { '&' } else { '?' });
+        url.target.push_str(&parameters);
     }
     url
+}
+
+/// Parameters, percent-encoded.
+fn form(parameters: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in parameters {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]

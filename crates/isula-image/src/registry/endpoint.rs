@@ -124,8 +124,11 @@ impl Endpoint {
             (Some(url.origin.scheme), url.origin.host.into(), port);
     }
 
-    /// Path and query of a request for `path` of a repository.
+    /// Path and query of a request for `path` of a repository; without either, for the registry.
     pub(super) fn target(&self, repository: &str, path: &str) -> String {
+        if repository.is_empty() {
+            return format!("{}/", self.base);
+        }
         let query = self.namespace.as_ref().map(|namespace| format!("?ns={namespace}"));
         format!("{}/{repository}/{path}{}", self.base, query.unwrap_or_default())
     }

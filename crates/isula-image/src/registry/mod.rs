@@ -19,6 +19,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod hosts;
+mod login;
 mod origin;
 mod proxy;
 mod request;

@@ -139,6 +139,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// The registry itself, which is tried last.
+    pub(super) fn registry(&self) -> Option<&Endpoint> {
+        self.endpoints.last()
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
     /// The manifest or index with this tag.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod tests;
 mod writeback;
 
 use std::{
+    cell::Cell,
     io::{self, BufRead},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -52,6 +53,9 @@ pub(crate) struct Contents {
     /// The layer hides everything below it. (overlayfs has no mark for this.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hides_all: bool,
+    /// A later entry took the place of an earlier one, whose content is gone.
+    #[serde(skip)]
+    pub(crate) replaced: bool,
     /// Owner and mode of `/`, if the layer says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root: Option<Root>,
@@ -70,13 +74,27 @@ pub(crate) struct Root {
 ///
 /// # Errors
 /// The archive is malformed, wants to leave the directory, or the disk failed.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn unpack<R: BufRead>(archive: &mut Reader<R>, root: &Path) -> Result<Contents, Error> {
+    unpack_noting(archive, root, |_, _| {})
+}
+
+/// As `unpack`; `note` sees each entry before its content is read.
+///
+/// # Errors
+/// As `unpack`.
+pub(crate) fn unpack_noting<R: BufRead>(
+    archive: &mut Reader<R>,
+    root: &Path,
+    mut note: impl FnMut(&mut Reader<R>, &Entry),
+) -> Result<Contents, Error> {
     let mut unpacker = Unpacker::new(root).map_err(|error| Error::write(b"/", error))?;
     while let Some(entry) = archive.next_entry()? {
         unpacker.contents.entries += 1;
         if unpacker.contents.entries > ENTRY_LIMIT {
             return Err(Error::refused(&entry.path, "the layer has too many entries"));
         }
+        note(archive, &entry);
         unpacker.apply(&entry, archive)?;
     }
     unpacker.finish().map_err(|error| Error::write(b"/", error))
@@ -89,6 +107,7 @@ struct Unpacker {
     writeback: Writeback,
     reserve: Reserve,
     contents: Contents,
+    replaced: Cell<bool>,
 }
 
 /// An open directory. What is made in it changes its times; they are set back when it is left.
@@ -106,6 +125,7 @@ impl Unpacker {
             writeback: Writeback::new(root),
             reserve: Reserve::new(root)?,
             contents: Contents::default(),
+            replaced: Cell::new(false),
         })
     }
 
@@ -113,6 +133,7 @@ impl Unpacker {
         self.leave()?;
         self.writeback.push_dir(self.root.root().try_clone_to_owned()?)?;
         self.writeback.finish()?;
+        self.contents.replaced = self.replaced.get();
         Ok(self.contents)
     }
 

@@ -2,11 +2,13 @@
 
 mod containers;
 mod convert;
+mod image_filter;
 mod images;
 mod inspect;
 mod inspect_image;
 mod session;
 pub(crate) mod status;
+mod storage;
 mod system;
 mod top;
 

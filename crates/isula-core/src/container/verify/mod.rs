@@ -122,10 +122,16 @@ fn verify_life(host: &HostConfig) -> Result<(), Invalid> {
     if host.log.max_files == 0 {
         return Err(Invalid::value("log-opt max-file", 0, "it must be at least 1"));
     }
-    if let Some((option, value)) = host.storage_options.iter().next() {
-        let value = format!("{option}={value}");
-        let why = "the overlay has no quota";
-        return Err(Invalid::Unsupported { field: "storage-opt", value, why });
+    for (option, value) in &host.storage_options {
+        if option != "size" {
+            let value = format!("{option}={value}");
+            let why = "the only option is size";
+            return Err(Invalid::Unsupported { field: "storage-opt", value, why });
+        }
+        if host.storage_size().is_none() {
+            let why = "the size must be a number of bytes, or of k, m, g or t, and not 0";
+            return Err(Invalid::value("storage-opt", format!("{option}={value}"), why));
+        }
     }
     if host.shm_size == Some(0) {
         return Err(Invalid::value("shm-size", 0, "it must be greater than 0"));
