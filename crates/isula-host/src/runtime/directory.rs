@@ -55,6 +55,14 @@ impl Named {
         same && isula_sys::process::send_signal(std::os::fd::AsFd::as_fd(&pidfd), signal).is_ok()
     }
 
+    /// Waits for its end and collects it, if it is a child of ours.
+    pub fn collect(self) {
+        if let Ok(pidfd) = isula_sys::process::open(self.pid) {
+            // It may have been collected before.
+            let _ = isula_sys::process::wait(std::os::fd::AsFd::as_fd(&pidfd));
+        }
+    }
+
     /// Whether it is still there, be it as a zombie.
     pub fn lives(self) -> bool {
         isula_sys::process::start_time(self.pid).is_ok_and(|start| start == self.start)
