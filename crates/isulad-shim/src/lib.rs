@@ -77,7 +77,8 @@ fn settle(control: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         Ok(_) | Err(rustix::io::Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Whatever is made for this process alone says so itself; control groups are for all to see.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let socket = isula_sys::process::duplicate(control)?;
     let null = rustix::fs::open(
         "/dev/null",

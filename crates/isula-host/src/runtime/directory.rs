@@ -129,7 +129,11 @@ impl RunDirectory {
 
     /// Removes it with all that is in it; one that is not there is no error.
     pub fn remove(&self) -> io::Result<()> {
-        match std::fs::remove_dir_all(&self.0) {
+        // As a rule there is nothing else in it.
+        for name in [RECORD, protocol::FACTS, protocol::SOCKET] {
+            let _ = std::fs::remove_file(self.0.join(name));
+        }
+        match std::fs::remove_dir(&self.0).or_else(|_| std::fs::remove_dir_all(&self.0)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
