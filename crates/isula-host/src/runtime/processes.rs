@@ -208,9 +208,9 @@ fn leads_namespace(init: Named) -> bool {
         return false;
     };
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    let mut numbers = numbers.unwrap_or_default().split_ascii_whitespace().skip(1);
+    let numbers = numbers.unwrap_or_default().split_ascii_whitespace().skip(1);
     // The number is of the container's process only if that one still lives after it.
-    numbers.next_back() == Some("1") && init.lives()
+    numbers.last() == Some("1") && init.lives()
 }
 
 /// Whether all processes of a control group are frozen, or about to be.

@@ -158,3 +158,24 @@ fn is_gone(error: &io::Error) -> bool {
 fn cannot(error: io::Error) -> PortError {
     PortError::io("cannot start the shim", error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isulad_shim::protocol::Request;
+
+    #[tokio::test]
+    async fn a_program_that_is_no_shim_is_an_error_and_not_a_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("program");
+        std::fs::copy("/bin/busybox", &path).unwrap();
+        // The template ends at once, and so does each that is run from the program.
+        let shims = Shims::new(Program::open(&path).unwrap());
+        for _ in 0..2 {
+            let packet = Outgoing::new(0, &Request::Status, &[]).unwrap();
+            let first = First { id: "id", packet, descriptors: &[] };
+            let error = shims.start(&first).await.unwrap_err();
+            assert_eq!(error.to_string(), "the shim has gone");
+        }
+    }
+}

@@ -38,7 +38,8 @@ impl Runtimes {
         }
         self.make_directory(launch, &compiled, &directory)?;
         fault::point("start.directory");
-        let mut attempt = Attempt { directory, cgroup: compiled.cgroup.clone(), shim: None, over: false };
+        let mut attempt =
+            Attempt { directory, cgroup: compiled.cgroup.clone(), shim: None, over: false };
         match self.launch(launch, compiled, &mut attempt).await {
             Ok(started) => Ok(started),
             Err(error) => {

@@ -84,7 +84,8 @@ impl Parents<'_> {
     fn of<'p>(&mut self, path: &'p str) -> io::Result<(BorrowedFd<'_>, &'p str)> {
         let trimmed = path.trim_end_matches('/');
         let (parent, name) = trimmed.rsplit_once('/').ok_or(Errno::INVAL)?;
-        let known = self.last.take_if(|(last, _)| last == parent && !matches!(name, "" | "." | ".."));
+        let known =
+            self.last.take_if(|(last, _)| last == parent && !matches!(name, "" | "." | ".."));
         let found = match known {
             Some(known) => known,
             None => (parent.to_owned(), self.root.ensure_parent(path)?.0),
