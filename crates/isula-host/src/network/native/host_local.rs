@@ -340,7 +340,7 @@ impl Store {
         for entry in entries.flatten() {
             let name = entry.file_name();
             // Files that are no addresses are the lock, the last ones given, and other people's.
-            if !name.to_str().is_some_and(|name| name.parse::<IpAddr>().is_ok()) {
+            if name.to_str().is_none_or(|name| name.parse::<IpAddr>().is_err()) {
                 continue;
             }
             let path = entry.path();
