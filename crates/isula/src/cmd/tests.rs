@@ -16,7 +16,8 @@ fn the_overview_has_the_seeds_shape() {
     };
     let text = overview(&TOP);
     let start = "USAGE:\n\tisula <command> [args...]\n\nCOMMANDS:\n\tattach \tAttach to a running \
-                 container\n\tcreate \tCreate a new container\n\texec   \tRun a command in a running \
+                 container\n\tcreate \tCreate a new container\n\tdiff   \tInspect changes to files or \
+                 directories on a container's filesystem\n\texec   \tRun a command in a running \
                  container\n";
     assert!(text.starts_with(start), "{text}");
     let names: Vec<&str> = COMMANDS.iter().map(|command| command.syntax.name).collect();
