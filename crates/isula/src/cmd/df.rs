@@ -71,7 +71,7 @@ async fn run(context: &Context, arguments: &Arguments) -> Outcome {
 
 fn summary(usage: &DiskUsageResponse) -> [Value; 3] {
     let row = |kind: &str, (total, active): (usize, usize), (bytes, free): (u64, u64)| {
-        let share = if bytes == 0 { 0 } else { free.saturating_mul(100) / bytes };
+        let share = free.saturating_mul(100).checked_div(bytes).unwrap_or(0);
         let free = match bytes {
             0 => size::human(free),
             _ => format!("{} ({share}%)", size::human(free)),

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use isula_api::v1::{self, storage_server::Storage};
 use isula_core::{
     container::{Container, Source},
-    error::{ErrorKind, PortError},
+    error::PortError,
     image::Image,
     ports::{ByteStream, ChangeKind, Checked, Credentials, ImageFormat, Progress, RemovedImage},
 };
