@@ -130,7 +130,8 @@ fn is_traced(pid: u32) -> bool {
 #[must_use]
 pub fn traced(command: &Command, file: &Path) -> Command {
     let mut strace = Command::new("strace");
-    strace.args(["-D", "-f", "-qq", "-o"]).arg(file).arg(command.get_program());
+    // Without -I2 it lets nobody end it while what it traces runs.
+    strace.args(["-D", "-I2", "-f", "-qq", "-o"]).arg(file).arg(command.get_program());
     strace.args(command.get_args());
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
