@@ -111,6 +111,8 @@ fn be_alone(tell: &impl AsFd) -> io::Result<SignalFile> {
     rustix::process::pivot_root(c".", c".")?;
     mount::detach(c".")?;
     rustix::process::chdir(c"/")?;
+    // Before everything is closed by number: a descriptor is closed once.
+    drop((nothing, proc));
     exec::close_from_but(0, &[tell.as_fd()])?;
     let signals = SignalFile::open(&[Signal::CHLD])?;
     rustix::thread::set_no_new_privs(true)?;
