@@ -3,7 +3,8 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../api");
     println!("cargo::rerun-if-changed={root}");
-    let files = ["containers", "images", "storage", "system"].map(|name| format!("isula/v1/{name}.proto"));
+    let files =
+        ["containers", "images", "storage", "system"].map(|name| format!("isula/v1/{name}.proto"));
     let descriptors = protox::compile(&files, [root])?;
     tonic_prost_build::configure().build_transport(false).bytes(".").compile_fds(descriptors)?;
     if std::env::var_os("CARGO_FEATURE_CRI").is_some() {

@@ -29,10 +29,10 @@ mod undo;
 pub use engine::Engine;
 pub use error::Error;
 pub use events::{Events, Missed};
+pub use filesystems::Storage;
 pub use overview::Counts;
 pub use recover::Recovery;
 pub use settings::{Patience, Ports, Settings, StopOptions, Umask};
-pub use filesystems::Storage;
 pub use storage::{ContainerUsage, DiskUsage, ImageUsage, Pruned, VolumeUsage};
 
 /// What a use case gives back.

@@ -34,18 +34,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
     let root = &config.data_root;
     let records = JournaledRecords::open(root)?;
     let volumes = LocalVolumes::open(root, &records)?;
-    let store = Arc::new(Store::open(isula_image::Settings {
-        root: root.join("storage"),
-        registry: registry::Settings {
-            insecure: config.insecure_registries.clone(),
-            mirrors: config.mirrors.clone(),
-            proxies: proxies(config),
-            max_concurrent_downloads: config.concurrent_downloads,
-            retry: retry(config),
-            ..registry::Settings::default()
-        },
-        unpacked_limit: Some(config.layer_limit.unwrap_or(LAYER_LIMIT)),
-    })?);
+    let store = Arc::new(Store::open(images(config))?);
     let external = |(name, (path, args)): (&String, &(String, Vec<String>))| {
         (name.clone(), ExternalRuntime { path: path.clone(), args: args.clone() })
     };
@@ -85,7 +74,12 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         entropy: Arc::new(Kernel),
         host: Arc::new(machine),
     };
-    let settings = Settings {
+    Ok(Wired { engine: Engine::new(ports, settings(config)), records })
+}
+
+/// What the engine is told.
+fn settings(config: &Config) -> Settings {
+    Settings {
         default_runtime: config.default_runtime.clone(),
         runtime_handlers: config.cri.runtimes.clone(),
         default_log: config.container_log.clone(),
@@ -95,8 +89,23 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         umask: if config.secure_umask { Umask::Secure } else { Umask::Normal },
         start_timeout: config.start_timeout,
         ..Settings::default()
-    };
-    Ok(Wired { engine: Engine::new(ports, settings), records })
+    }
+}
+
+/// What the image store is told.
+fn images(config: &Config) -> isula_image::Settings {
+    isula_image::Settings {
+        root: config.data_root.join("storage"),
+        registry: registry::Settings {
+            insecure: config.insecure_registries.clone(),
+            mirrors: config.mirrors.clone(),
+            proxies: proxies(config),
+            max_concurrent_downloads: config.concurrent_downloads,
+            retry: retry(config),
+            ..registry::Settings::default()
+        },
+        unpacked_limit: Some(config.layer_limit.unwrap_or(LAYER_LIMIT)),
+    }
 }
 
 /// What the configuration leaves open the environment says; an empty text is no proxy at all.

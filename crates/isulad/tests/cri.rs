@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[allow(dead_code, reason = "each test program needs a part of it")]
 mod support;
 
 use isula_api::runtime::v1::{
@@ -159,7 +160,7 @@ async fn an_image_is_known_by_one_id_and_goes_with_all_its_names() {
     let by_id = images.image_status(status(&image.id)).await.unwrap().into_inner().image;
     assert_eq!(by_id.as_ref(), Some(&image));
     let listed = images.list_images(v1::ListImagesRequest::default()).await.unwrap().into_inner();
-    assert_eq!(listed.images, [image.clone()]);
+    assert_eq!(listed.images, std::slice::from_ref(&image));
     let mut streamed =
         images.stream_images(v1::StreamImagesRequest::default()).await.unwrap().into_inner();
     assert_eq!(streamed.message().await.unwrap().unwrap().images, [image]);

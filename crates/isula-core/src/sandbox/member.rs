@@ -140,7 +140,7 @@ pub enum ReadOnly {
 /// Flags of a mount.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, clippy::struct_excessive_bools, reason = "they are those of mount(8)")]
+#[expect(missing_docs, reason = "they are those of mount(8)")]
 pub struct MountFlags {
     pub noexec: bool,
     pub nodev: bool,
@@ -196,7 +196,6 @@ pub struct NewMember {
 
 /// The security context of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of CRI")]
 pub struct ContainerSecurity {
     /// All capabilities and devices the daemon has, no masks, no filter. Only where the sandbox
     /// may, too.

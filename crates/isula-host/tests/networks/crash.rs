@@ -34,9 +34,9 @@ fn victim() {
                 }
             })
         });
-        for task in busy.collect::<Vec<_>>() {
-            task.await.unwrap();
-        }
+        // None of them ends but by a failure.
+        let (task, _, _) = futures_util::future::select_all(busy.collect::<Vec<_>>()).await;
+        task.unwrap()
     });
 }
 

@@ -100,7 +100,7 @@ async fn containers_share_what_a_sandbox_pins_and_nothing_is_left_of_it() {
     other.remove(&id, Some(&cgroup)).await.unwrap();
     assert_eq!(other.find(&id).await.unwrap(), None);
     pods.make(&id, &request(&bench, &id)).await.unwrap();
-    assert_eq!(other.sweep(&[]).await.unwrap(), [id.clone()]);
+    assert_eq!(other.sweep(&[]).await.unwrap(), std::slice::from_ref(&id));
     assert!(pods.usage(&cgroup).await.is_err(), "its control group went, too");
     assert_eq!(mounts(bench.root.path()), before, "no mount is left");
     bench.finish().await;
@@ -183,7 +183,7 @@ async fn in_a_user_namespace_root_is_nobody_on_the_host_and_owns_its_files() {
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines[0], "0", "{log}");
     assert!(lines[1].contains("1000000"), "{log}");
-    assert_eq!(lines.iter().filter(|line| line.contains(" 0 ")).count() >= 3, true, "{log}");
+    assert!(lines.iter().filter(|line| line.contains(" 0 ")).count() >= 3, "{log}");
     assert!(log.ends_with("x\npod-host\n"), "{log}");
     // On the disk they are those of the host's root: the mapping is that of the mount.
     let made = std::fs::metadata(wish.bundle.join("upper/made")).unwrap();

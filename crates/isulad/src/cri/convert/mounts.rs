@@ -122,7 +122,8 @@ pub(super) fn message(mount: &PodMount) -> v1::Mount {
         image_sub_path,
         mount_options: named
             .into_iter()
-            .filter_map(|(name, set)| set.then(|| name.to_owned()))
+            .filter(|(_, set)| *set)
+            .map(|(name, _)| name.to_owned())
             .collect(),
     }
 }
