@@ -92,13 +92,8 @@ fn attach(
     let text = &mount.destination;
     mount::attach(tree.as_fd(), target).or_fail(Step::Mount, text)?;
     // Linux 5.10 and 5.11 can change an attached mount only.
-    let attached = || root.open(text, OFlags::PATH);
-    if mount.attributes != Attributes::default() {
-        let root_of_mount = attached().or_fail(Step::Mount, text)?;
-        sources::late_attributes(root_of_mount.as_fd(), mount.attributes)
-            .or_fail(Step::Mount, text)?;
-    }
-    Ok(())
+    sources::late_attributes(|| root.open(text, OFlags::PATH), mount.attributes)
+        .or_fail(Step::Mount, text)
 }
 
 fn filesystem(plan: &Plan, root: &Root, mount: &Mount) -> Result<(), StartError> {
@@ -167,7 +162,7 @@ fn set_readonly(root: &Root, path: &str) -> io::Result<()> {
     let mounted = root.open(path, OFlags::PATH)?;
     let readonly = Attributes { set: mount::RDONLY, ..Attributes::default() };
     sources::set_attributes(mounted.as_fd(), readonly)?;
-    sources::late_attributes(mounted.as_fd(), readonly)
+    sources::late_attributes(|| Ok(mounted), readonly)
 }
 
 /// Makes `/dev` read-only if it was asked for: its nodes had to be made first.
@@ -200,8 +195,8 @@ fn cgroups(root: &Root, mount: &Mount, trees: &[OwnedFd]) -> Result<(), StartErr
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let place = rustix::fs::openat(&top, name, flags, Mode::empty())?;
             mount::attach(group.as_fd(), place.as_fd())?;
-            let attached = rustix::fs::openat(&top, name, flags, Mode::empty())?;
-            sources::late_attributes(attached.as_fd(), mount.attributes)?;
+            let attached = || Ok(rustix::fs::openat(&top, name, flags, Mode::empty())?);
+            sources::late_attributes(attached, mount.attributes)?;
         }
         for (name, to) in links {
             rustix::fs::symlinkat(to.as_str(), &top, name.as_str())?;
