@@ -126,15 +126,18 @@ impl Shared {
             let (id, bytes) = &*change;
             fs::metadata(&path).map_err(cannot("find the directory", id))?;
             match shared.journal.append(id, bytes).map_err(cannot("journal the record", id))? {
-                Appended::At(number) => Ok(Some(number)),
+                Appended::At(number) => {
+                    let synced = durability == Durability::Synced;
+                    Ok(Some((number, synced.then(|| shared.journal.sync_here()))))
+                }
                 Appended::Full => Ok(None),
             }
         };
-        let (changing, number) = self.attempt(length, work).await?;
+        let (changing, (number, synced)) = self.attempt(length, work).await?;
         drop(changing);
         self.lag(id, Lagging { number, directory, documents });
-        if durability == Durability::Synced {
-            self.synced().await?;
+        if let Some(synced) = synced {
+            outcome(synced.await)?;
         }
         fault::point("records.saved");
         Ok(())
@@ -244,7 +247,7 @@ impl Shared {
         let work = move |shared: &Self| {
             let (id, gone, place) = &*change;
             if shared.journal.newest(id).is_none() && !place.iter().any(|path| path.exists()) {
-                return Ok(Some(false));
+                return Ok(Some(None));
             }
             let appended = shared.journal.append(id, gone);
             if appended.map_err(cannot("journal the removal", id))? == Appended::Full {
@@ -252,16 +255,17 @@ impl Shared {
             }
             fault::point("records.gone");
             locked(&shared.stale).documents.remove(id);
-            let _files = locked(&shared.files);
+            let files = locked(&shared.files);
             let taken = place.iter().try_for_each(|path| shared.trash.take(path).map(drop));
             taken.map_err(cannot("remove the directory", id))?;
-            Ok(Some(true))
+            drop(files);
+            fault::point("records.removed");
+            Ok(Some(Some(shared.journal.sync_here())))
         };
-        let (changing, existed) = self.attempt(length, work).await?;
+        let (changing, synced) = self.attempt(length, work).await?;
         drop(changing);
-        fault::point("records.removed");
-        if existed {
-            self.synced().await?;
+        if let Some(synced) = synced {
+            outcome(synced.await)?;
             self.trash.empty();
         }
         Ok(())

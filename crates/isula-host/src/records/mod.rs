@@ -69,8 +69,9 @@ pub const FAULT_POINTS: [&str; 7] = [
 /// Bytes of each half of the journal: some 1,000 changes.
 const HALF: usize = 2 << 20;
 
-/// How long the plain files may lag behind an acknowledged change.
-const LAG: Duration = Duration::from_millis(10);
+/// How long the plain files may lag behind an acknowledged change. Most states last shorter than
+/// that, and are never written anywhere but to the journal.
+const LAG: Duration = Duration::from_millis(500);
 
 /// The records of containers below a data root.
 ///
