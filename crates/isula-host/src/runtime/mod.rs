@@ -13,6 +13,7 @@ mod processes;
 mod program;
 mod remains;
 mod session;
+mod shims;
 mod start;
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,6 +41,7 @@ use directory::RunDirectory;
 use keeper::Keeper;
 use processes::cannot;
 use program::Program;
+use shims::Shims;
 
 /// What the runtimes depend on.
 #[derive(Debug, Clone)]
@@ -67,7 +69,7 @@ const TURNS: usize = 64;
 /// The runtimes of this host.
 pub struct Runtimes {
     state_dir: PathBuf,
-    program: Program,
+    shims: Shims,
     compiler: Compiler,
     external: BTreeMap<String, ExternalRuntime>,
     patience: Duration,
@@ -106,7 +108,7 @@ impl Runtimes {
         let compiler = Compiler { hierarchies, cgroup_parent, filters, shim_path };
         Ok(Self {
             state_dir,
-            program,
+            shims: Shims::new(program),
             compiler,
             external: runtimes,
             patience: start_timeout,

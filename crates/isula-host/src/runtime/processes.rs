@@ -15,6 +15,7 @@ use lcr::cgroup::{Cgroup, CgroupError, CgroupPlan, Controller, Version};
 use oci_spec::runtime::{LinuxResources, Process};
 
 use super::compile::{ExecFilter, refused};
+use super::directory::Named;
 use super::keeper::Keeper;
 use super::start::not_running;
 use super::{Runtimes, blocking, failure, link, session};
@@ -42,6 +43,11 @@ impl Runtimes {
         }
         if !all {
             keeper.init().signal(signal.number());
+            return Ok(());
+        }
+        if signal == Signal::KILL && leads_namespace(keeper.init()) {
+            // The kernel ends all of a pid namespace with its first process.
+            keeper.init().kill();
             return Ok(());
         }
         let cgroup = keeper.cgroup()?;
@@ -194,6 +200,17 @@ impl Runtimes {
         let cgroup = self.running(id)?.cgroup()?;
         blocking(move || cgroup.pids().map_err(|error| cannot(error, "list the processes"))).await
     }
+}
+
+/// Whether a process is the first of a pid namespace that is not ours.
+fn leads_namespace(init: Named) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", init.pid)) else {
+        return false;
+    };
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let numbers = numbers.unwrap_or_default().split_ascii_whitespace().skip(1);
+    // The number is of the container's process only if that one still lives after it.
+    numbers.last() == Some("1") && init.lives()
 }
 
 /// Whether all processes of a control group are frozen, or about to be.

@@ -181,6 +181,13 @@ pub enum Message {
     Done,
     /// The init process has ended, and that is recorded.
     Exited(Ended),
+    /// The shim is there. Said once and before anything else, to whoever started it.
+    Hello {
+        /// Its pid.
+        pid: i32,
+        /// Its start time, proc_pid_stat(5) field 22.
+        start: u64,
+    },
 }
 
 /// The init process.
