@@ -1,6 +1,9 @@
 //! The engine itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use isula_core::{event::Event, spec::Defaults};
 use tokio::sync::{broadcast, watch};
@@ -18,6 +21,8 @@ pub struct Engine {
     /// The CIDR blocks that kubelet gave for pods.
     pub(crate) pod_ranges: Mutex<Vec<String>>,
     pub(crate) events: broadcast::Sender<Event>,
+    /// Warnings about containers of sandboxes that were logged.
+    pub(crate) warnings: Mutex<BTreeSet<String>>,
     /// What recovery found damaged, in words.
     pub(crate) damage: Mutex<Vec<String>>,
     /// Nothing is supervised any more.
@@ -37,6 +42,7 @@ impl Engine {
             sandboxes: SandboxIndex::default(),
             pod_ranges: Mutex::default(),
             events: broadcast::Sender::new(events::CAPACITY),
+            warnings: Mutex::default(),
             damage: Mutex::default(),
             retired: watch::Sender::new(false),
         })

@@ -58,3 +58,19 @@ pub const FAULT_POINTS: [&str; 18] = [
     "rm.volumes",
     "rm.records",
 ];
+
+/// Those of running, stopping and removing a sandbox.
+pub const SANDBOX_FAULT_POINTS: [&str; 12] = [
+    "runp.named",
+    "runp.intent",
+    "runp.namespaces",
+    "runp.attached",
+    "runp.ready",
+    "stopp.intent",
+    "stopp.containers",
+    "stopp.detached",
+    "stopp.down",
+    "rmp.intent",
+    "rmp.containers",
+    "rmp.record",
+];

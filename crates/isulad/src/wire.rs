@@ -69,6 +69,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
     let pods = HostPods::new(pods::Settings {
         state_dir: config.state_dir.clone(),
         shim_path: config.shim.clone(),
+        cgroup_parent: config.cgroup_parent.clone(),
         facts: machine.facts().clone(),
     })?;
     let ports = Ports {

@@ -1,8 +1,13 @@
 //! `create` in a sandbox.
 
+use std::sync::PoisonError;
+
 use isula_core::sandbox::NewMember;
 
 use crate::{Engine, Result, container::Created};
+
+/// More different warnings than these are not worth the memory.
+const WARNINGS: usize = 64;
 
 impl Engine {
     /// Makes a container in a sandbox that is ready; durable on return.
@@ -15,8 +20,16 @@ impl Engine {
         let id = isula_core::id::ContainerId::from_random(self.ports.entropy.random());
         let (container, warnings) = self.accept_member(id, &shared.sandbox, new).await?;
         for warning in &warnings {
-            tracing::warn!("{}: {warning}", container.name);
+            if self.is_news(warning) {
+                tracing::warn!("{}: {warning}; said once for all containers", container.name);
+            }
         }
         self.create_accepted(container, warnings).await
+    }
+
+    /// Kubelet asks every container for what this host may not have: that is said once.
+    fn is_news(&self, warning: &str) -> bool {
+        let mut said = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < WARNINGS && said.insert(warning.to_owned())
     }
 }

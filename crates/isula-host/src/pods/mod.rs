@@ -41,6 +41,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The program `isulad-shim`, absolute.
     pub shim_path: PathBuf,
+    /// The control group that the sandboxes' own are made in, as `pod-<id>`.
+    pub cgroup_parent: String,
     /// The host.
     pub facts: HostFacts,
 }
@@ -55,6 +57,7 @@ struct Shared {
     root: PathBuf,
     program: Program,
     hierarchies: Hierarchies,
+    cgroup_parent: String,
     facts: HostFacts,
     boot: String,
     /// One at a time makes the init of a sandbox; there is little to wait for.
@@ -67,7 +70,7 @@ impl HostPods {
     /// # Errors
     /// The shim's program or the control groups can't be used.
     pub fn new(settings: Settings) -> Result<Self> {
-        let Settings { state_dir, shim_path, facts } = settings;
+        let Settings { state_dir, shim_path, cgroup_parent, facts } = settings;
         let text = format!("cannot use the shim {}", shim_path.display());
         let program = Program::open(&shim_path).map_err(|error| PortError::io(text, error))?;
         let hierarchies =
@@ -75,7 +78,7 @@ impl HostPods {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let inits = std::sync::Mutex::default();
         let root = state_dir.join("pods");
-        let shared = Shared { root, program, hierarchies, facts, boot, inits };
+        let shared = Shared { root, program, hierarchies, cgroup_parent, facts, boot, inits };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -1,5 +1,6 @@
 //! Taking away what a sandbox has, whatever state a crash left it in.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -32,18 +33,38 @@ impl Shared {
     }
 
     pub(super) fn sweep(&self, known: &[ContainerId]) -> Result<Vec<ContainerId>> {
-        let mut swept = Vec::new();
-        let Ok(entries) = fs::read_dir(&self.root) else { return Ok(swept) };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Ok(id) = ContainerId::try_from(name) else { continue };
-            if !known.contains(&id) {
-                self.remove(&id, None)?;
-                swept.push(id);
+        let mut lost: BTreeSet<ContainerId> = named(&self.root, "").collect();
+        lost.extend(self.groups());
+        lost.retain(|id| !known.contains(id));
+        for id in &lost {
+            let own = format!("{}/{GROUP}{id}", self.cgroup_parent.trim_end_matches('/'));
+            // Whatever is in it belongs to no container that is known.
+            if let Err(error) = self.group(&own)?.kill() {
+                tracing::warn!(%id, %error, "cannot end the processes of a lost sandbox");
             }
+            self.remove(id, Some(&own))?;
         }
-        Ok(swept)
+        Ok(lost.into_iter().collect())
     }
+
+    /// The sandboxes that have a control group of their own.
+    fn groups(&self) -> Vec<ContainerId> {
+        let parent = self.cgroup_parent.trim_start_matches('/');
+        let trees = self.hierarchies.list().iter();
+        trees.flat_map(|tree| named(&tree.mount.join(parent), GROUP)).collect()
+    }
+}
+
+/// Before the id in the name of a sandbox's own control group.
+const GROUP: &str = "pod-";
+
+/// The ids after `prefix` in the names of a directory's entries.
+fn named(directory: &Path, prefix: &'static str) -> impl Iterator<Item = ContainerId> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(move |entry| {
+        let name = entry.file_name().into_string().ok()?;
+        ContainerId::try_from(name.strip_prefix(prefix)?.to_owned()).ok()
+    })
 }
 
 fn remove_all(path: &Path) -> io::Result<()> {

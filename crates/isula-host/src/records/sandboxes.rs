@@ -177,3 +177,58 @@ impl SandboxRecords for JournaledRecords {
         self.shared.places.sandboxes().join(id.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+
+    use isula_core::{
+        ports::{Durability, Records, SandboxFiles, SandboxRecords},
+        testing::conformance,
+    };
+
+    use super::JournaledRecords;
+
+    #[tokio::test]
+    async fn the_records_of_sandboxes_conform_after_a_kill() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        conformance::sandbox_records(async || {
+            Arc::new(JournaledRecords::open(root.path()).unwrap()) as Arc<dyn SandboxRecords>
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_journal_mends_what_a_power_cut_took_of_a_sandbox() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let records = JournaledRecords::open(root.path()).unwrap();
+        let sandbox = conformance::sandbox(&conformance::id(3));
+        let files = SandboxFiles::default();
+        records.create_sandbox(&sandbox, &files, Durability::Synced).await.unwrap();
+        let directory = records.sandbox_directory(&sandbox.id);
+        let mode =
+            |name: &str| fs::metadata(directory.join(name)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("."), mode("hosts"), mode("sandbox.json")), (0o711, 0o644, 0o640));
+        assert!(!directory.join("config.v2.json").exists());
+        drop(records);
+        fs::write(directory.join("sandbox.json"), "").unwrap();
+        let records = JournaledRecords::open(root.path()).unwrap();
+        let restored = records.load_sandboxes().await.unwrap();
+        assert_eq!(restored.sandboxes, [sandbox]);
+        assert!(records.load().await.unwrap().containers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_sandbox_is_moved_aside() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let id = conformance::id(4);
+        let directory = root.path().join("sandboxes").join(id.as_str());
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("sandbox.json"), "{").unwrap();
+        let records = JournaledRecords::open(root.path()).unwrap();
+        let restored = records.load_sandboxes().await.unwrap();
+        assert!(restored.sandboxes.is_empty());
+        assert_eq!(restored.quarantined.len(), 1);
+        assert!(!directory.exists());
+    }
+}

@@ -50,7 +50,8 @@ fn make_rootfs(path: &Path) {
     std::fs::copy(busybox.expect("busybox-static is installed"), path.join("bin/busybox")).unwrap();
     for applet in [
         "sh", "cat", "echo", "sleep", "true", "false", "yes", "head", "kill", "ls", "id", "stty",
-        "ps", "seq", "dd", "tty", "env", "touch", "trap", "test", "printf", "nohup", "setsid",
+        "cut", "grep", "ps", "sed", "seq", "sort", "dd", "tty", "env", "touch", "trap", "test",
+        "printf", "nohup", "setsid",
     ] {
         symlink("busybox", path.join("bin").join(applet)).unwrap();
     }

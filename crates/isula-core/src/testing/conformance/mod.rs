@@ -11,11 +11,13 @@
 
 mod records;
 mod runtime;
+mod sandboxes;
 mod store;
 mod system;
 
 pub use records::records;
 pub use runtime::runtime;
+pub use sandboxes::{sandbox, sandbox_records};
 pub use store::{images, snapshots, volumes};
 pub use system::{clock, entropy};
 
