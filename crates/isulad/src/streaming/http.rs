@@ -105,7 +105,6 @@ pub(super) async fn upgrade(
         .header_read_timeout(HEADERS)
         .max_buf_size(BUFFER)
         .max_headers(HEADERS_MAX)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades()
         .await;
@@ -266,5 +265,6 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 fn refusal(status: StatusCode, why: &'static str) -> Answer {
     let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
     *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -68,13 +68,15 @@ pub(super) async fn join(
         Ok(running) => converse(running, incoming, outlet, activity).await?,
         Err(error) => failed(&error),
     };
-    outlet.end(Channel::Stdout).await?;
-    outlet.end(Channel::Stderr).await?;
+    // Clients of the first version leave at the end of the output, and must know by then.
     let told = outcome.told(dialect);
     if !told.is_empty() {
         outlet.write(Channel::Error, told.into()).await?;
     }
-    outlet.end(Channel::Error).await
+    for channel in [Channel::Error, Channel::Stdout, Channel::Stderr] {
+        outlet.end(channel).await?;
+    }
+    Ok(())
 }
 
 fn failed(error: &PortError) -> Outcome {

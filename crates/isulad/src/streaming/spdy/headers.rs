@@ -101,11 +101,13 @@ pub(super) struct Packer {
 impl Packer {
     /// The next block without a pair.
     pub(super) fn empty(&mut self) -> Vec<u8> {
-        // RFC 1950: deflate, 32 KiB window, no dictionary. RFC 1951: a stored block, not the last.
+        // RFC 1950: deflate, 32 KiB window, no dictionary. RFC 1951: a stored block with the number of
+        // pairs, and an empty one, which makes the other side hand out what it has.
         let mut block = if self.begun { Vec::new() } else { vec![0x78, 0x01] };
         self.begun = true;
         block.extend_from_slice(&[0x00, 0x04, 0x00, 0xfb, 0xff]);
         block.extend_from_slice(&0_u32.to_be_bytes());
+        block.extend_from_slice(&[0x00, 0x00, 0x00, 0xff, 0xff]);
         block
     }
 }

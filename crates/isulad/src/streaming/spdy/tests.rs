@@ -1,1 +1,1 @@
-//! Tests.
+//! Sessions over a pipe.

@@ -241,7 +241,8 @@ mod tests {
         assert_eq!(credit.take(3, 1 << 20), Some(7));
         // An update for a stream that is gone changes nothing.
         credit.add(9, 1).unwrap();
-        credit.add(1, i64::from(i32::MAX)).unwrap_err();
+        credit.add(1, i64::from(i32::MAX)).unwrap();
+        credit.add(1, 1).unwrap_err();
     }
 
     #[test]

@@ -16,7 +16,11 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Socket, frame::Coding, remote::broken};
+use super::{
+    Socket,
+    frame::Coding,
+    remote::{broken, farewell},
+};
 use crate::streaming::{
     call::{CLOSING, Call},
     forward::{Caller, join},
@@ -54,12 +58,12 @@ pub(super) async fn serve(
         () = read(&mut stream, coding, &senders) => {}
         () = call.idled() => {}
     }
-    let farewell = async {
+    let leave = async {
         // It may have gone.
-        let _ = sink.lock().await.close().await;
+        let _ = sink.lock().await.send(farewell()).await;
         while let Some(Ok(_)) = stream.next().await {}
     };
-    let _ = timeout(CLOSING, farewell).await;
+    let _ = timeout(CLOSING, leave).await;
 }
 
 async fn read(stream: &mut SplitStream<Socket>, coding: Coding, senders: &[mpsc::Sender<Bytes>]) {

@@ -9,7 +9,10 @@ use futures_util::{
     stream::{SplitSink, SplitStream},
 };
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use super::{Socket, frame::Coding};
 use crate::streaming::{
@@ -33,6 +36,11 @@ fn number(channel: Channel) -> u8 {
         Channel::Error => 3,
         Channel::Resize => RESIZE,
     }
+}
+
+/// The end that clients take as one: without a code they report an error.
+pub(super) fn farewell() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
 pub(super) fn broken(error: Error) -> io::Error {
@@ -117,7 +125,7 @@ impl ToChannels {
     /// Says that nothing more comes.
     pub(super) async fn close(&mut self) {
         // It may have gone.
-        let _ = self.sink.close().await;
+        let _ = self.sink.send(farewell()).await;
     }
 }
 

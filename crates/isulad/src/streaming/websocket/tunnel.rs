@@ -11,7 +11,10 @@ use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Socket, remote::broken};
+use super::{
+    Socket,
+    remote::{broken, farewell},
+};
 
 /// Bytes of a message of ours.
 const PIECE: usize = 16 << 10;
@@ -20,11 +23,12 @@ const PIECE: usize = 16 << 10;
 pub(super) struct Tunnel {
     socket: Socket,
     message: Bytes,
+    closing: bool,
 }
 
 impl Tunnel {
     pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, message: Bytes::new() }
+        Self { socket, message: Bytes::new(), closing: false }
     }
 
     fn socket(&mut self) -> Pin<&mut Socket> {
@@ -70,6 +74,11 @@ impl AsyncWrite for Tunnel {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_close(context).map_err(broken)
+        if !self.closing {
+            ready!(self.socket().poll_ready(context)).map_err(broken)?;
+            self.socket().start_send(farewell()).map_err(broken)?;
+            self.closing = true;
+        }
+        self.socket().poll_flush(context).map_err(broken)
     }
 }
