@@ -10,4 +10,5 @@ pub mod pods;
 mod ready;
 pub mod records;
 pub mod runtime;
+mod usage;
 pub mod volumes;

@@ -94,3 +94,14 @@ pub struct HostFacts {
     /// The kernel accounts swap: a limit of memory and swap together can be set.
     pub swap_accounting: bool,
 }
+
+impl HostFacts {
+    /// The first two numbers of `uname -r`.
+    #[must_use]
+    pub fn kernel_version(&self) -> (u32, u32) {
+        let numbers = self.kernel.split(|char: char| !char.is_ascii_digit());
+        let mut numbers = numbers.map(str::parse);
+        let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+        (next(), next())
+    }
+}

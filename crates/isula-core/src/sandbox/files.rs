@@ -25,12 +25,13 @@ impl Sandbox {
         if name.is_empty() { self.id.short().to_owned() } else { name }
     }
 
-    /// The files. `of_host` is the host's resolv.conf, for a sandbox that has no wishes.
+    /// The files. `of_host` are the host's `resolv.conf`, for a sandbox that has no wishes, and its
+    /// `hosts`, for one on its network.
     #[must_use]
     pub fn files(
         &self,
         host: &HostFacts,
-        of_host: &[u8],
+        of_host: (&[u8], Option<&[u8]>),
         attachment: Option<&Attachment>,
     ) -> SandboxFiles {
         let hostname = self.hostname(host);
@@ -43,10 +44,13 @@ impl Sandbox {
                 let search: Vec<String> = dns.search.iter().cloned().chain(domain).collect();
                 resolv_conf(&dns.nameservers, &search, &dns.options)
             }
-            _ => of_host.to_vec(),
+            _ => of_host.0.to_vec(),
         };
         SandboxFiles {
-            hosts: hosts(&hostname, attachment),
+            hosts: match of_host.1 {
+                Some(bytes) => bytes.to_vec(),
+                None => hosts(&hostname, attachment),
+            },
             hostname: format!("{hostname}\n").into_bytes(),
             resolv_conf,
         }

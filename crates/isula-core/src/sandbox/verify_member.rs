@@ -105,7 +105,7 @@ fn mount(mount: &mut PodMount, facts: &HostFacts) -> Result<(), Invalid> {
         if !matches!(mount.propagation, Propagation::Rprivate | Propagation::Private) {
             return Err(Invalid::Conflict("recursive_read_only", "propagation"));
         }
-        if crate::spec::kernel_version(&facts.kernel) < (5, 12) {
+        if facts.kernel_version() < (5, 12) {
             let (field, value) = ("recursive_read_only", target);
             return Err(Invalid::Unsupported {
                 field,

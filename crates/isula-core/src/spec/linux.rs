@@ -133,17 +133,10 @@ fn filter(
         Seccomp::Default if host.privileged => Ok(None),
         Seccomp::Default => Ok(Some(seccomp::default_profile(&capabilities()?, architecture()?))),
         Seccomp::Profile(json) => {
-            let kernel = version(&facts.host.kernel);
+            let kernel = facts.host.kernel_version();
             let json = json.as_bytes();
             let profile = seccomp::parse_profile(json, &capabilities()?, architecture()?, kernel)?;
             Ok(Some(profile))
         }
     }
-}
-
-/// The first two numbers of `uname -r`.
-pub(super) fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(str::parse);
-    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    (next(), next())
 }

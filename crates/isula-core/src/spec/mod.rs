@@ -193,12 +193,6 @@ pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError
     Ok(spec)
 }
 
-/// The first two numbers of `uname -r`.
-#[must_use]
-pub fn kernel_version(release: &str) -> (u32, u32) {
-    linux::version(release)
-}
-
 /// The limits of a container that runs, without the rules for devices.
 #[must_use]
 pub fn limits(host: &HostConfig, facts: &HostFacts) -> LinuxResources {

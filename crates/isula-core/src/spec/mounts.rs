@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Mount;
 
-use super::{Facts, SpecError, linux, pod};
+use super::{Facts, SpecError, pod};
 use crate::container::{
     Container, HostConfig, Mount as UserMount, NamespaceMode, Propagation, Tmpfs, path,
     security::Security,
@@ -34,7 +34,7 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Vec<Moun
         !replaced && !covered
     });
     let mut own: Vec<Mount> = host.tmpfs.iter().map(tmpfs).collect();
-    let recursive = linux::version(&facts.host.kernel) >= RECURSIVE_READONLY;
+    let recursive = facts.host.kernel_version() >= RECURSIVE_READONLY;
     own.extend(host.mounts.iter().zip(&facts.sources).map(|(mount, source)| {
         bind(mount, source, if recursive { Readonly::Tree } else { Readonly::Top })
     }));

@@ -82,7 +82,7 @@ impl Engine {
 
     async fn make_ready(&self, held: &HeldSandbox<'_>, sandbox: &Sandbox) -> Result<()> {
         let id = &sandbox.id;
-        let files = self.sandbox_files(sandbox, None);
+        let files = self.sandbox_files(sandbox, None).await;
         // What the intent announces does not survive a power cut either.
         let work = self.ports.sandboxes.create_sandbox(sandbox, &files, Durability::Written);
         self.port_of(id, "record it", work).await?;
@@ -93,7 +93,7 @@ impl Engine {
         if sandbox.config.namespaces.network != Scope::Node {
             next.attachment = Some(self.attach_network(sandbox).await?);
             fault::point("runp.attached");
-            let files = self.sandbox_files(sandbox, next.attachment.as_ref());
+            let files = self.sandbox_files(sandbox, next.attachment.as_ref()).await;
             let work = self.ports.sandboxes.refresh_sandbox(id, &files);
             self.port_of(id, "write its files", work).await?;
         }

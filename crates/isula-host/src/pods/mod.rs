@@ -14,7 +14,6 @@
 
 mod pins;
 mod remove;
-mod usage;
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,8 +30,8 @@ use lcr::cgroup::{Cgroup, CgroupError, CgroupPlan, Hierarchies};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 
 use crate::runtime::Program;
+use crate::usage::usage;
 use pins::{Directory, IPC, NETWORK, PID, USER, UTS};
-pub(crate) use usage::usage;
 
 /// What the namespaces of sandboxes depend on.
 #[derive(Debug, Clone)]

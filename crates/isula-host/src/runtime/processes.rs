@@ -174,7 +174,7 @@ impl Runtimes {
 
     pub(super) async fn usage_of(&self, id: &ContainerId) -> Result<Usage> {
         let cgroup = self.running(id)?.cgroup()?;
-        blocking(move || crate::pods::usage(&cgroup)).await
+        blocking(move || crate::usage::usage(&cgroup)).await
     }
 
     pub(super) async fn pids_of(&self, id: &ContainerId) -> Result<Vec<i32>> {

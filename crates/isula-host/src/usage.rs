@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use isula_core::error::{ErrorKind, PortError};
 use isula_core::ports::{Pressure, Result, Stall, Usage};
 use lcr::cgroup::{Cgroup, Controller, Version};
 
 /// What the processes of a group use.
 pub(crate) fn usage(cgroup: &Cgroup) -> Result<Usage> {
-    let stats = cgroup.stats();
-    let stats = stats.map_err(|error| super::cgroup(error, "read what it uses"))?;
+    let stats = cgroup.stats().map_err(|error| {
+        PortError::with_source(ErrorKind::Internal, "cannot read what is used", error)
+    })?;
     let (cpu, memory, pids, io) = (stats.cpu, stats.memory, stats.pids, stats.io);
     let more = Memory::read(cgroup);
     Ok(Usage {
