@@ -96,10 +96,7 @@ fn credentials(auth: v1::AuthConfig) -> Result<Option<Credentials>, Status> {
             pair.ok_or_else(|| invalid("auth: it must be base64 of USER:PASSWORD"))?;
         return Ok(password(username.to_owned(), secret.to_owned()));
     }
-    let token = [
-        (REGISTRY_TOKEN, auth.registry_token),
-        (IDENTITY_TOKEN, auth.identity_token),
-    ];
+    let token = [(REGISTRY_TOKEN, auth.registry_token), (IDENTITY_TOKEN, auth.identity_token)];
     let given = token.into_iter().find(|(_, token)| !token.is_empty());
     Ok(given.and_then(|(kind, token)| password(kind.to_owned(), token)))
 }
