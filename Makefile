@@ -4,12 +4,16 @@
 #   make test    sets up, builds, and passes every test
 #   make check   formatting, lints, documentation, licences, and the limits of the code's shape
 #   make bench   measures the engine beside runc
+#   make critest, make crictl, make kubelet
+#                the tests of Kubernetes' own against the CRI socket
+#   make bench-cri
+#                measures pods beside containerd
 
 TARGET := x86_64-unknown-linux-musl
 BIN := target/$(TARGET)/release
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: build demo test unit e2e vm aarch64 check bench clean
+.PHONY: build demo test unit e2e vm aarch64 check bench critest crictl kubelet bench-cri clean
 
 build:
 	tools/setup.sh build
@@ -30,6 +34,24 @@ check:
 bench: build
 	tools/setup.sh test
 	ISULA_BIN_DIR=$(CURDIR)/$(BIN) cargo run --release --quiet -p isula-bench
+
+critest: build
+	tools/setup.sh test
+	tests/cri/critest.sh $(BIN)
+	tests/cri/critest.sh --websocket $(BIN) -- -ginkgo.focus=Streaming
+
+crictl: build
+	tools/setup.sh test
+	tests/cri/crictl.sh $(BIN)
+
+kubelet: build
+	tools/setup.sh test
+	tools/cri-setup.sh kubelet
+	tests/cri/kubelet.sh $(BIN)
+
+bench-cri: build
+	tools/setup.sh test
+	bench/cri.sh $(BIN)
 
 clean:
 	cargo clean

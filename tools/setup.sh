@@ -72,6 +72,12 @@ need strace strace
 need ip iproute2
 need ps procps
 need cpio cpio
+need curl curl
+need iptables iptables
+need jq jq
+need make make
+need bzip2 bzip2
+need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 need xz xz-utils
 need zstd zstd
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
@@ -88,3 +94,4 @@ if ! command -v cargo-deny >/dev/null; then
         cargo install --quiet --locked cargo-deny >/dev/null
     rm -rf "$tools/cargo-deny-build"
 fi
+tools/cri-setup.sh

@@ -71,6 +71,8 @@ image nonewprivs "$work/nonewprivs" '"Entrypoint":["/nnp"]'
 mkdir -p "$work/pause"
 static pause.c "$work/pause/pause"
 image pause "$work/pause" '"Entrypoint":["/pause"]'
+# containerd's own must not be the one whose names are counted.
+image pause-other "$work/pause" '"Entrypoint":["/pause"],"Labels":{"of":"containerd"}'
 "$here/digest-image.sh" "$out/layout" digest >/dev/null
 
 say "nginx"
@@ -122,7 +124,8 @@ push busybox e2e-test-images/busybox:1.29-2 docker/library/busybox:{1.35.0-glibc
 push nginx e2e-test-images/nginx:1.14-2
 push httpd e2e-test-images/httpd:2.4.39-4
 push nonewprivs e2e-test-images/nonewprivs:1.3
-push pause pause:3.9 pause:3.10
+push pause pause:3.9
+push pause-other pause:3.10
 push hostnet-nginx $their/hostnet-nginx-amd64:latest
 for user in uid username uid-group username-group; do push "user-$user" "$their/test-image-user-$user:latest"; done
 push predefined-group $their/test-image-predefined-group:latest

@@ -75,7 +75,7 @@ YAML
 
 fail() {
     printf 'kubelet: %s\n' "$*" >&2
-    crictl --timeout 30s ps -a >&2 || true
+    crictl ps -a >&2 || true
     grep -E '^[EF][0-9]' kubelet.log | tail -n 10 >&2 || true
     exit 1
 }
@@ -92,7 +92,6 @@ api=https://127.0.0.1:10250
 pods() { curl -skf "$api/pods"; }
 # The status of a container, by a filter of jq.
 status() { pods | jq -e "[.items[] | select(.metadata.name | startswith(\"web\")) | .status] | .[0] | $1"; }
-ctl() { crictl --timeout 30s "$@"; }
 
 kubelet --config kubelet.yaml --root-dir "$PWD/kubelet" --cert-dir "$PWD/pki" --hostname-override node >kubelet.log 2>&1 &
 kubelet=$!
@@ -130,7 +129,7 @@ done
 printf 'kubelet: logs, exec and port-forward work\n'
 
 rm manifests/web.yaml
-empty() { [ -z "$(ctl pods -q)" ] && [ -z "$(ctl ps -aq)" ]; }
+empty() { [ -z "$(crictl pods -q)" ] && [ -z "$(crictl ps -aq)" ]; }
 soon "the pod is gone with its containers" 240 empty
 gone() { ! find /sys/fs/cgroup -type d -path '*kubepods*/pod*' | grep -q .; }
 soon "its cgroups are gone" 60 gone

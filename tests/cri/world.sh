@@ -173,6 +173,7 @@ case $engine in
     containerd) start_containerd ;;
     *) echo "world: unknown engine: $engine" >&2; exit 2 ;;
 esac
+printf 'runtime-endpoint: unix://%s\nimage-endpoint: unix://%s\ntimeout: 60\n' "$CRI_SOCKET" "$CRI_SOCKET" >/etc/crictl.yaml
 export CRI_WORK CRI_ENGINE=$engine CONTAINER_RUNTIME_ENDPOINT=unix://$CRI_SOCKET IMAGE_SERVICE_ENDPOINT=unix://$CRI_SOCKET
 status=0
 "$@" || status=$?

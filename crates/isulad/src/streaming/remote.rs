@@ -4,13 +4,13 @@
 //! read makes the process wait, or is cut off by the shim; a process that does not read makes the
 //! client wait.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use isula_core::{
-    error::{PortError, chain},
+    error::{ErrorKind, PortError, chain},
     ports::{Chunk, ExecExit, ItemStream, Output, SessionInput, TerminalSize},
 };
 use tokio::sync::mpsc;
@@ -54,16 +54,13 @@ pub(super) trait Outlet: Send {
 /// # Errors
 /// The client has gone.
 pub(super) async fn join(
-    (backend, remote): (&dyn Backend, &Remote),
+    (backend, remote): (&Arc<dyn Backend>, &Remote),
     incoming: mpsc::Receiver<Incoming>,
     outlet: &mut dyn Outlet,
     dialect: Dialect,
     activity: &Activity,
 ) -> io::Result<()> {
-    let running = match remote {
-        Remote::Exec(exec) => backend.exec(exec).await,
-        Remote::Attach(attach) => backend.attach(attach).await,
-    };
+    let running = start(Arc::clone(backend), remote.clone()).await;
     let outcome = match running {
         Ok(running) => converse(running, incoming, outlet, activity).await?,
         Err(error) => failed(&error),
@@ -77,6 +74,22 @@ pub(super) async fn join(
         outlet.end(channel).await?;
     }
     Ok(())
+}
+
+/// As a task of its own, so that a client that hangs up leaves nothing half done.
+async fn start(backend: Arc<dyn Backend>, remote: Remote) -> Result<Running, PortError> {
+    let started = tokio::spawn(async move {
+        match &remote {
+            Remote::Exec(exec) => backend.exec(exec).await,
+            Remote::Attach(attach) => backend.attach(attach).await,
+        }
+    });
+    match started.await {
+        Ok(running) => running,
+        Err(error) => {
+            Err(PortError::with_source(ErrorKind::Internal, "the request was broken off", error))
+        }
+    }
 }
 
 fn failed(error: &PortError) -> Outcome {

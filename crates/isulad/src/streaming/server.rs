@@ -138,9 +138,9 @@ impl Server {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let number = self.strangers.number();
-                        let task = connections.spawn(Arc::clone(&self).connection(stream, number));
-                        self.strangers.add(number, task);
+                        self.strangers.admit(|number| {
+                            connections.spawn(Arc::clone(&self).connection(stream, number))
+                        });
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a streaming connection");
@@ -230,13 +230,8 @@ fn check(streams: Streams) -> Result<(), StreamingError> {
 struct Strangers(Mutex<(u64, VecDeque<(u64, AbortHandle)>)>);
 
 impl Strangers {
-    fn number(&self) -> u64 {
-        let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inside.0 += 1;
-        inside.0
-    }
-
-    fn add(&self, number: u64, task: AbortHandle) {
+    /// The task can't leave the list before it is on it: that needs the lock.
+    fn admit(&self, spawn: impl FnOnce(u64) -> AbortHandle) {
         let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inside.1.retain(|(_, task)| !task.is_finished());
         if inside.1.len() >= STRANGERS_MAX
@@ -244,7 +239,9 @@ impl Strangers {
         {
             oldest.abort();
         }
-        inside.1.push_back((number, task));
+        inside.0 += 1;
+        let number = inside.0;
+        inside.1.push_back((number, spawn(number)));
     }
 
     fn remove(&self, number: u64) {

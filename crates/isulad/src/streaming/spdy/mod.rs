@@ -51,7 +51,7 @@ pub(super) async fn remote(io: Box<dyn Duplex>, remote: &Remote, version: Versio
         let Ok(Ok(roles)) = timeout(OPENING, completed).await else { return };
         call.activity.touch();
         let mut outlet = ToStreams { writer: Arc::clone(&writer), roles };
-        let what = (&*call.backend, remote);
+        let what = (&call.backend, remote);
         let dialect = version.dialect();
         // It fails when the client has gone, which the end of the connection shows as well.
         let _ = join(what, from_client, &mut outlet, dialect, &call.activity).await;

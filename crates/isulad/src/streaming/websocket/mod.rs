@@ -105,7 +105,7 @@ pub(super) async fn remote(
     let session = async {
         // Clients wait for a message to know that they are connected.
         outlet.greet(remote.streams()).await?;
-        let what = (&*call.backend, remote);
+        let what = (&call.backend, remote);
         join(what, from_client, &mut outlet, protocol.dialect, &call.activity).await
     };
     tokio::select! {
