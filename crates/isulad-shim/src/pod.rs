@@ -99,6 +99,17 @@ fn make_init(user: Option<OsString>) -> io::Result<()> {
 fn be_alone(tell: &impl AsFd) -> io::Result<SignalFile> {
     let _ = rustix::process::setsid();
     rustix::thread::set_name(c"pod-init")?;
+    leave_root()?;
+    // Nothing owns a descriptor any more but `tell`: each is closed once.
+    exec::close_from_but(0, &[tell.as_fd()])?;
+    let signals = SignalFile::open(&[Signal::CHLD])?;
+    rustix::thread::set_no_new_privs(true)?;
+    capability::set(capability::Sets::default())?;
+    Ok(signals)
+}
+
+/// An empty file system takes the place of the root.
+fn leave_root() -> io::Result<()> {
     mount::change_propagation(c"/", Depth::Tree, mount::PRIVATE)?;
     let nothing = Filesystem::open("tmpfs")?;
     nothing.set("size", "4k")?;
@@ -110,12 +121,7 @@ fn be_alone(tell: &impl AsFd) -> io::Result<SignalFile> {
     rustix::process::fchdir(&nothing)?;
     rustix::process::pivot_root(c".", c".")?;
     mount::detach(c".")?;
-    rustix::process::chdir(c"/")?;
-    exec::close_from_but(0, &[tell.as_fd()])?;
-    let signals = SignalFile::open(&[Signal::CHLD])?;
-    rustix::thread::set_no_new_privs(true)?;
-    capability::set(capability::Sets::default())?;
-    Ok(signals)
+    Ok(rustix::process::chdir(c"/")?)
 }
 
 /// Reaps for ever. The end of the sandbox is SIGKILL from outside.

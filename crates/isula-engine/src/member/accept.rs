@@ -16,6 +16,7 @@ use isula_core::{
     },
 };
 
+use super::update::without_swap;
 use crate::{Engine, Error, Result};
 
 /// The largest seccomp profile that is read.
@@ -145,11 +146,8 @@ impl Engine {
             _ => container::NamespaceMode::Private,
         };
         let on_host = namespaces.network == Scope::Node;
-        let mut resources = new.resources.clone();
-        if resources.memory.is_some() && resources.memory_swap.is_none() {
-            // Kubernetes: no swap unless it says so.
-            resources.memory_swap = resources.memory.and_then(|bytes| i64::try_from(bytes).ok());
-        }
+        // Kubernetes: no swap unless it says so.
+        let resources = without_swap(new.resources.clone());
         Ok(HostConfig {
             runtime: sandbox.runtime.clone(),
             network: if on_host { NetworkMode::Host } else { NetworkMode::None },

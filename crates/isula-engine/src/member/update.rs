@@ -36,7 +36,7 @@ impl Engine {
             return Err(Error::NotRunning(query.to_owned()));
         }
         let mut next = Container::clone(&before);
-        next.host.resources = merged(&before.host.resources, update.resources);
+        next.host.resources = merged(&before.host.resources, without_swap(update.resources));
         let facts = self.ports.host.facts();
         for warning in verify_resources(&mut next.host.resources, facts)? {
             tracing::warn!("{}: {warning}", next.name);
@@ -68,6 +68,14 @@ impl Engine {
         held.show(next);
         Ok(())
     }
+}
+
+/// A limit of memory is one of memory and swap together unless that is said, as at `create`.
+pub(super) fn without_swap(mut resources: Resources) -> Resources {
+    if resources.memory.is_some_and(|bytes| bytes > 0) && resources.memory_swap.is_none() {
+        resources.memory_swap = resources.memory.and_then(|bytes| i64::try_from(bytes).ok());
+    }
+    resources
 }
 
 /// What `wanted` says, and what `before` said where it says nothing.

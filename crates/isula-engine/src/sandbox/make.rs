@@ -123,7 +123,10 @@ impl Engine {
             }
         };
         if sandbox.has_network() {
-            let request = self.network_request(sandbox);
+            let mut request = self.network_request(sandbox);
+            // After a restart of the machine there is none: plugins free what they keep elsewhere.
+            let found = self.port_of(id, "find its namespaces", self.ports.pods.find(id)).await;
+            request.namespace = request.namespace.filter(|_| !matches!(found, Ok(None)));
             let work = self.ports.networks.detach(&request);
             note(self.port_of(id, "detach it from the network", work).await);
             fault::point("stopp.detached");
