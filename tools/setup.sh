@@ -70,6 +70,8 @@ need pkg-config pkg-config
 need runc runc
 need strace strace
 need ip iproute2
+need nft nftables
+unpack containernetworking-plugins usr/lib/cni/bridge
 need ps procps
 need cpio cpio
 need curl curl

@@ -170,7 +170,7 @@ impl Core {
     /// beyond that.
     pub(super) async fn collect(&self, alive: &[ContainerId]) -> Result<(), NetworkError> {
         let lives = |id: &str| alive.iter().any(|one| one.as_str() == id);
-        let mut failures = Vec::new();
+        let mut failures = Vec::from_iter(self.cache.sweep().err());
         let (living, dead): (Vec<Entry>, Vec<Entry>) =
             self.cache.all()?.into_iter().partition(|entry| lives(&entry.id));
         for entry in &dead {
@@ -213,6 +213,7 @@ impl Core {
             interface: request.interface.clone(),
             args: request.args.clone(),
             deadline: deadline(self),
+            reaper: self.reaper.clone(),
         }
     }
 }

@@ -128,6 +128,20 @@ impl Cache {
         self.entries(|name| name.ends_with(&end))
     }
 
+    /// Removes what a crash left of files that were being written.
+    pub(super) fn sweep(&self) -> Result<(), NetworkError> {
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".tmp") {
+                let path = entry.path();
+                fs::remove_file(&path)
+                    .map_err(|error| NetworkError::io("cannot remove", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Every entry.
     pub(super) fn all(&self) -> Result<Vec<Entry>, NetworkError> {
         self.entries(|name| !name.starts_with('.'))

@@ -6,7 +6,7 @@ use isula_core::ports::{Capabilities, NetworkRequest, Protocol};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{conflist::Plugin, error::NetworkError, version::Version};
+use super::{conflist::Plugin, error::NetworkError, reaper::Reaper, version::Version};
 
 /// What a plugin is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(super) struct Call {
     pub interface: String,
     pub args: Vec<(String, String)>,
     pub deadline: Instant,
+    /// Takes what a built-in plugin leaves to be removed.
+    pub reaper: Reaper,
 }
 
 impl Call {
@@ -67,6 +69,7 @@ impl Call {
             interface: String::new(),
             args: Vec::new(),
             deadline,
+            reaper: Reaper::default(),
         }
     }
 

@@ -60,7 +60,7 @@ impl<'a> Chain<'a> {
     pub(super) async fn add(&self) -> Result<CniResult, Broken> {
         let mut previous: Option<CniResult> = None;
         for (place, plugin) in self.network.plugins.iter().enumerate() {
-            let broken = |error| Broken { error, called: place + 1 };
+            let broken = |error| Broken { called: place + usize::from(has_run(&error)), error };
             let version = self.network.version;
             let rendered = previous.as_ref().filter(|_| version >= Version::V0_3_0);
             let rendered = rendered.map(|result| result.render(version));
@@ -167,6 +167,11 @@ impl<'a> Chain<'a> {
             Err(_) => Err(failed("it was cut short".to_owned())),
         }
     }
+}
+
+/// Whether a plugin was run before this went wrong.
+fn has_run(error: &NetworkError) -> bool {
+    !matches!(error, NetworkError::NoPlugin { .. } | NetworkError::Version { .. })
 }
 
 /// Says why a built-in plugin would not do where its program is missing.

@@ -11,6 +11,7 @@ mod namespaces;
 mod native;
 mod netlink;
 mod program;
+mod reaper;
 mod result;
 mod version;
 
@@ -36,6 +37,7 @@ use directory::Directory;
 use error::NetworkError;
 use namespaces::Namespaces;
 use program::Programs;
+use reaper::Reaper;
 
 /// What the networks depend on.
 #[derive(Debug, Clone)]
@@ -65,6 +67,7 @@ struct Core {
     directory: Directory,
     cache: Cache,
     programs: Programs,
+    reaper: Reaper,
     turns: Mutex<HashMap<ContainerId, Arc<AsyncMutex<()>>>>,
 }
 
@@ -77,6 +80,7 @@ impl CniNetworks {
             directory: Directory::new(settings.conf_dir.clone()),
             cache: Cache::below(&settings.data_root),
             programs: Programs::new(settings.bin_dirs.clone()),
+            reaper: Reaper::default(),
             turns: Mutex::default(),
             settings,
         }))

@@ -2,8 +2,6 @@
 
 /// A version, in order of age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are the versions")]
-#[allow(non_camel_case_types)]
 pub(super) enum Version {
     V0_1_0,
     V0_2_0,

@@ -184,6 +184,25 @@ fn what_a_pod_lost_is_told_by_a_check() {
 }
 
 #[test]
+fn a_namespace_that_lives_on_loses_its_device_and_can_be_attached_again() {
+    on_a_host(BRIDGE, |world| async move {
+        let pod = world.pod(1).await;
+        for _ in 0..3 {
+            pod.attach(&world).await;
+            world.networks.detach(&pod.request()).await.unwrap();
+            // At once: what is left of the former device is waited for.
+            pod.attach(&world).await;
+            world.networks.detach(&pod.request()).await.unwrap();
+            assert_eq!(crate::world::veths(), [""; 0]);
+            let links = pod.inside(|| run(Command::new("ip").args(["-o", "link"])));
+            assert_eq!(links.lines().count(), 1, "{links}");
+        }
+        pod.end(&world).await;
+        world.assert_nothing_left();
+    });
+}
+
+#[test]
 fn a_failed_attachment_leaves_nothing() {
     on_a_host(BRIDGE, |world| async move {
         let pod = world.pod(1).await;
@@ -192,7 +211,7 @@ fn a_failed_attachment_leaves_nothing() {
         let error = world.networks.attach(&request).await.unwrap_err().to_string();
         assert_eq!(error, "network plugin portmap failed (ADD): port 0 can't be mapped");
         assert_eq!((world.reserved().len(), world.kept().len()), (0, 0));
-        pod.inside(|| run(Command::new("ip").args(["link", "add", "eth0", "type", "dummy"])));
+        pod.inside(|| run(Command::new("ip").args(["link", "add", "eth0", "type", "bridge"])));
         let error = world.networks.attach(&pod.request()).await.unwrap_err().to_string();
         assert!(error.contains("eth0 exists in the namespace"), "{error}");
         let mut nowhere = pod.request();

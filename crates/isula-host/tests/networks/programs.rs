@@ -116,7 +116,7 @@ fn a_failed_plugin_is_quoted_and_those_before_it_are_undone() {
         let broken = RECORDER.replace(
             "if [ \"$CNI_COMMAND\" = ADD ]; then",
             "if [ \"$CNI_COMMAND\" = ADD ]; then
-             echo '{\"cniVersion\": \"1.0.0\", \"code\": 11, \"msg\": \"no room\\n\", \"details\": \"ask later\"}'; exit 1",
+             printf '%s' '{\"cniVersion\": \"1.0.0\", \"code\": 11, \"msg\": \"no room\\n\", \"details\": \"ask later\"}'; exit 1",
         );
         world.plugin("second", &broken);
         let pod = world.pod(1).await;

@@ -43,7 +43,7 @@ async fn traces(conflist: &str, native: bool) -> Value {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let conflist = conflist.to_owned();
     let host = move || {
-        on_a_host(&conflist, |world| async move {
+        on_a_host(&conflist.clone(), |world| async move {
             let world = world.with(|settings| {
                 settings.native = native;
                 settings.bin_dirs = vec![plugins()];
@@ -52,7 +52,10 @@ async fn traces(conflist: &str, native: bool) -> Value {
             for number in 1..=2 {
                 let pod = world.pod(number).await;
                 pod.attach(&world).await;
-                world.networks.check(&pod.request()).await.unwrap();
+                // The reference plugin can't check a network without addresses.
+                if conflist.contains("host-local") {
+                    world.networks.check(&pod.request()).await.unwrap();
+                }
                 seen.push(json!({
                     "result": result(&world, &pod),
                     "addresses": pod.inside(addresses),

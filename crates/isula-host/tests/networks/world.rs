@@ -22,7 +22,7 @@ const NEW_MOUNTS: u32 = 0x0002_0000;
 
 /// The default network of most tests.
 pub const BRIDGE: &str = r#"{"cniVersion": "1.0.0", "name": "pods", "plugins": [
-    {"type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipMasq": true,
+    {"type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipMasq": true, "hairpinMode": true,
      "ipam": {"type": "host-local", "dataDir": "DATA", "ranges": [
         [{"subnet": "10.77.0.0/16"}], [{"subnet": "fd77::/64"}]]}},
     {"type": "portmap", "capabilities": {"portMappings": true}}]}"#;

@@ -135,6 +135,21 @@ fn the_shipped_file_asks_for_nothing_unusual() {
 }
 
 #[test]
+fn networks_are_described_and_carried_out_where_the_file_says() {
+    let config = good("{}", &[]).network;
+    assert_eq!(config.conf_dir, Path::new("/etc/cni/net.d"));
+    assert_eq!((config.bin_dirs, config.native), (vec!["/opt/cni/bin".into()], true));
+    let json = r#"{"network-plugin": "cni", "cni-conf-dir": "/c", "cni-bin-dir": "/a:/b",
+        "native-cni": false, "cni-timeout": "3s"}"#;
+    let config = good(json, &[]).network;
+    assert_eq!((config.conf_dir, config.native), ("/c".into(), false));
+    assert_eq!(config.bin_dirs, [Path::new("/a"), Path::new("/b")]);
+    assert_eq!(config.timeout, Duration::from_secs(3));
+    let list = good(r#"{"cni-bin-dir": ["/a", "/b"], "network-plugin": ""}"#, &[]).network;
+    assert_eq!(list.bin_dirs, config.bin_dirs);
+}
+
+#[test]
 fn flags_override_the_file() {
     let json = r#"{
         "group": "a", "default-runtime": "runc", "graph": "/a", "state": "/a2",
@@ -321,6 +336,14 @@ const REFUSALS: &[Refusal] = &[
         &[],
         "daemon.json: default-runtime: unknown runtime \"nope\"",
     ),
+    (
+        "{\"network-plugin\": \"kubenet\"}",
+        &[],
+        "daemon.json: network-plugin: unknown network plugin \"kubenet\": it must be cni",
+    ),
+    ("{\"cni-conf-dir\": \"x\"}", &[], "daemon.json: cni-conf-dir: x is not an absolute path"),
+    ("{\"cni-bin-dir\": [\"x\"]}", &[], "daemon.json: cni-bin-dir: x is not an absolute path"),
+    ("{\"cni-timeout\": \"0s\"}", &[], "daemon.json: cni-timeout: invalid duration"),
     ("{\"native.umask\": \"0777\"}", &[], "daemon.json: native.umask: invalid value"),
     ("{\"start-timeout\": \"soon\"}", &[], "daemon.json: start-timeout: invalid duration \"soon\""),
     ("{\"start-timeout\": \"0s\"}", &[], "daemon.json: start-timeout: invalid duration"),

@@ -13,9 +13,10 @@ use super::{
         call::{Call, Command},
         namespaces::inside,
         netlink::Socket,
+        reaper::{Doomed, is_gone},
         result::CniResult,
     },
-    cannot, host_local, masquerade, previous,
+    cannot, host_local, mac_text, masquerade, previous,
 };
 
 pub(super) use conf::Conf;
@@ -34,9 +35,16 @@ pub(super) fn run(call: &Call, raw: &Map<String, Value>) -> Result<Option<CniRes
 /// Removes the devices, the addresses and the rules, each of them even when another can't be.
 fn del(conf: &Conf, call: &Call, raw: &Map<String, Value>) -> Result<(), String> {
     let mut failures = Vec::new();
-    failures.extend(remove_devices(call).err());
+    let result = previous(call, raw);
+    let unplugged = match &result {
+        Ok(Some(result)) => unplug(call, result).unwrap_or(false),
+        Ok(None) | Err(_) => false,
+    };
+    if !unplugged {
+        failures.extend(remove_devices(call).err());
+    }
     if let Some(ipam) = &conf.ipam {
-        let known: Vec<IpAddr> = match previous(call, raw) {
+        let known: Vec<IpAddr> = match &result {
             Ok(Some(result)) => {
                 let all = result.attachment(&call.network, &call.interface).addresses;
                 all.into_iter().map(|address| address.ip).collect()
@@ -49,6 +57,28 @@ fn del(conf: &Conf, call: &Call, raw: &Map<String, Value>) -> Result<(), String>
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+/// Cuts the end on the host off, and leaves both ends to be removed soon. Whether it was found: its
+/// name is in the result of ADD, and no other device ever has it.
+fn unplug(call: &Call, result: &CniResult) -> io::Result<bool> {
+    let pairs = result.interfaces.iter().filter(|found| {
+        found.sandbox.is_empty() && found.name.starts_with("veth") && !found.mac.is_empty()
+    });
+    let socket = Socket::route()?;
+    let mut found = false;
+    for pair in pairs {
+        let Some(link) = socket.link(&pair.name)? else { continue };
+        let same = link.mac.map(mac_text).as_deref() == Some(pair.mac.as_str());
+        if same && link.kind.as_deref() == Some("veth") {
+            if link.master.is_some() {
+                socket.unplug(link.index)?;
+            }
+            call.reaper.take(Doomed { index: link.index, mac: link.mac })?;
+            found = true;
+        }
+    }
+    Ok(found)
 }
 
 /// The end in the namespace goes, and the other one with it.
@@ -65,12 +95,6 @@ fn remove_devices(call: &Call) -> Result<(), String> {
         Err(error) if is_gone(&error) => Ok(()),
         other => other.map_err(cannot(format!("remove {}", call.interface))),
     }
-}
-
-/// The namespace or the device went by itself in the meantime.
-fn is_gone(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NODEV))
 }
 
 /// Frees addresses and rules that belong to no attachment.

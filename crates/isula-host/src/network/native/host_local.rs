@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -228,8 +229,12 @@ impl Store {
         Ok(Self { directory })
     }
 
-    /// The lock that every plugin of this directory takes, for as long as the file is open.
-    fn lock(&self) -> Result<File, String> {
+    /// The lock that every plugin of this directory takes, for as long as the file is open. Within
+    /// this process one thread at a time asks for it: the kernel hands a file's lock over in turn,
+    /// and each turn would wait until that thread runs.
+    fn lock(&self) -> Result<(File, MutexGuard<'static, ()>), String> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.directory.join(LOCK);
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -241,7 +246,7 @@ impl Store {
             }
             Ok(file)
         });
-        file.map_err(cannot(format!("lock {}", path.display())))
+        file.map(|file| (file, turn)).map_err(cannot(format!("lock {}", path.display())))
     }
 
     fn file(&self, ip: IpAddr) -> PathBuf {
@@ -335,7 +340,7 @@ impl Store {
         for entry in entries.flatten() {
             let name = entry.file_name();
             // Files that are no addresses are the lock, the last ones given, and other people's.
-            if !name.to_str().is_some_and(|name| name.parse::<IpAddr>().is_ok()) {
+            if name.to_str().is_none_or(|name| name.parse::<IpAddr>().is_err()) {
                 continue;
             }
             let path = entry.path();

@@ -13,11 +13,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{
-    call::{Call, Command},
-    conflist::Plugin,
-    result::CniResult,
-};
+use super::{call::Call, conflist::Plugin, result::CniResult};
 
 pub(super) use host_local::reclaim;
 
@@ -114,11 +110,6 @@ fn parse_mac(text: &str) -> Option<super::netlink::route::Mac> {
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(mac)
-}
-
-/// Whether a call has to do with one attachment.
-fn is_about_attachment(command: Command) -> bool {
-    matches!(command, Command::Add | Command::Del | Command::Check)
 }
 
 #[cfg(test)]

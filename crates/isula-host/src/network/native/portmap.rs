@@ -219,7 +219,7 @@ fn forward(conf: &Conf, (id, ip): (&str, IpAddr), first: bool) -> Result<Transac
             None => Rule::default(),
         };
         let rule = rule
-            .to_port(mapping.transport()?, mapping.host_port)
+            .destination_port(mapping.transport()?, mapping.host_port)
             .redirect(ip, mapping.container_port);
         change = change.rule(PORTS, rule, id);
     }
@@ -246,7 +246,7 @@ fn structure(change: Transaction) -> Transaction {
     let change = change.rule(ALL, jump(FORMER), "").rule(ALL, jump(PORTS), "");
     let hooks = [("prerouting", Hook::Prerouting), ("output", Hook::Output)];
     let change = hooks.into_iter().fold(change, |change, (name, hook)| {
-        let rule = Rule::default().to_local().verdict(Verdict::Jump(ALL));
+        let rule = Rule::default().destination_is_local().verdict(Verdict::Jump(ALL));
         change.hook(name, hook).flush(name).rule(name, rule, "")
     });
     change.hook(MASQUERADE, Hook::Postrouting)

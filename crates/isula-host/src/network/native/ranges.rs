@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn networks_touch_when_one_is_in_the_other() {
-        let net = |text: &str| super::network(text).unwrap();
+        let net = |text: &str| network(text).unwrap();
         assert!(networks_touch(net("10.0.0.1/8"), net("10.1.0.1/16")));
         assert!(!networks_touch(net("10.0.0.1/16"), net("10.1.0.1/16")));
         assert!(!networks_touch(net("0.0.0.0/0"), net("::/0")));

@@ -37,6 +37,7 @@ const IFLA_PROTINFO: u16 = 12;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_GROUP: u16 = 27;
 const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -51,6 +52,7 @@ const OPERATIONAL: [u8; 2] = [6, 0];
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+const IFA_F_NODAD: u8 = 2;
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -120,9 +122,30 @@ impl Socket {
         self.get(message, read_link)
     }
 
-    /// Every link of the namespace.
-    pub(crate) fn links(&self) -> io::Result<Vec<Link>> {
-        self.list((GETLINK, &link_header(0, 0, 0, 0)), |_| {}, read_link)
+    /// The link of an index.
+    pub(crate) fn link_at(&self, index: u32) -> io::Result<Option<Link>> {
+        self.get(Message::new(GETLINK, 0, &link_header(0, index, 0, 0)), read_link)
+    }
+
+    /// Takes a port out of its bridge: nothing passes it any longer.
+    pub(crate) fn unplug(&self, index: u32) -> io::Result<()> {
+        let mut message = acknowledged(NEWLINK, 0, &link_header(0, index, 0, 0));
+        message.put_u32(IFLA_MASTER, 0);
+        self.change(message)
+    }
+
+    /// Puts a link into a group.
+    pub(crate) fn set_group(&self, index: u32, group: u32) -> io::Result<()> {
+        let mut message = acknowledged(NEWLINK, 0, &link_header(0, index, 0, 0));
+        message.put_u32(IFLA_GROUP, group);
+        self.change(message)
+    }
+
+    /// Removes all links of a group, and their peers, in one go.
+    pub(crate) fn remove_group(&self, group: u32) -> io::Result<()> {
+        let mut message = acknowledged(DELLINK, 0, &link_header(0, 0, 0, 0));
+        message.put_u32(IFLA_GROUP, group);
+        self.change(message)
     }
 
     /// Makes a bridge.
@@ -213,8 +236,12 @@ impl Socket {
     }
 
     pub(crate) fn add_address(&self, index: u32, (ip, prefix): (IpAddr, u8)) -> io::Result<()> {
-        let mut message =
-            acknowledged(NEWADDR, CREATE | EXCLUSIVE, &address_header(ip, prefix, index));
+        let mut header = address_header(ip, prefix, index);
+        if ip.is_ipv6() {
+            // It was reserved for this link: nobody is asked first, which would take a second.
+            header[2] = IFA_F_NODAD;
+        }
+        let mut message = acknowledged(NEWADDR, CREATE | EXCLUSIVE, &header);
         message.put(IFA_LOCAL, &octets(ip)).put(IFA_ADDRESS, &octets(ip));
         if let (IpAddr::V4(ip), 0..=30) = (ip, prefix) {
             let broadcast = u32::from(ip) | u32::MAX.checked_shr(prefix.into()).unwrap_or(0);

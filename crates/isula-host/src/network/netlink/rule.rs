@@ -80,7 +80,7 @@ impl Rule {
     }
 
     /// Only packets to an address of this machine.
-    pub(crate) fn to_local(self) -> Self {
+    pub(crate) fn destination_is_local(self) -> Self {
         let fib = self.with("fib", |data| {
             data.put_be32(1, FIRST).put_be32(2, FIB_TYPE).put_be32(3, FIB_DESTINATION);
         });
@@ -88,7 +88,7 @@ impl Rule {
     }
 
     /// Only packets to this port of a transport, by its number.
-    pub(crate) fn to_port(self, transport: u8, port: u16) -> Self {
+    pub(crate) fn destination_port(self, transport: u8, port: u16) -> Self {
         let transported = self.meta(META_PROTOCOL).compare(EQUAL, vec![transport]);
         let loaded = transported.with("payload", |data| {
             data.put_be32(1, FIRST).put_be32(2, TRANSPORT_HEADER);

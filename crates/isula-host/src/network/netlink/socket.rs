@@ -70,10 +70,12 @@ impl Socket {
     /// Asks for one object; `None` when there is none.
     pub(crate) fn get<T>(
         &self,
-        message: Message,
+        mut message: Message,
         mut read: impl FnMut(&[u8]) -> Option<T>,
     ) -> io::Result<Option<T>> {
         let number = self.number();
+        // Without it, nothing says that the answer is complete.
+        message.set_flags(ACK);
         self.send(&message.finish(number)?)?;
         let mut found = None;
         match self.receive(number, |reply| found = found.take().or_else(|| read(reply.body))) {

@@ -170,6 +170,8 @@ fn make_pair(
         let exists = Errno::from_io_error(&error) == Some(Errno::EXIST);
         let inside = exists.then(|| has_link(call)).transpose()?;
         match inside {
+            // The device of a former attachment may be on its way out.
+            Some(true) if attempt == 1 => call.reaper.settle(),
             Some(true) => return Err(format!("{} exists in the namespace", call.interface)),
             Some(false) if attempt < ATTEMPTS => {}
             _ => return Err(format!("cannot make {}: {error}", call.interface)),
