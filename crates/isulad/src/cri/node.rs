@@ -54,7 +54,7 @@ impl Cri {
     fn handlers(&self) -> Vec<v1::RuntimeHandler> {
         let handler = |(name, runtime): (String, String)| v1::RuntimeHandler {
             name,
-            features: Some(convert::features(&runtime)),
+            features: Some(convert::features(&runtime, self.engine.ports().host.facts())),
         };
         self.handler_names().into_iter().map(handler).collect()
     }

@@ -16,6 +16,7 @@ pub(super) use resources::{limits, oom_score_adj};
 use std::collections::{BTreeMap, HashMap};
 
 use isula_api::runtime::v1;
+use isula_core::ports::HostFacts;
 use jiff::Timestamp;
 use tonic::Status;
 
@@ -59,8 +60,13 @@ pub(super) fn counted(value: u64) -> Option<v1::UInt64Value> {
     Some(v1::UInt64Value { value })
 }
 
-/// What a runtime can do beyond what every one can. Only our own is known well enough to promise.
-pub(super) fn features(runtime: &str) -> v1::RuntimeHandlerFeatures {
-    let own = runtime == "lcr";
-    v1::RuntimeHandlerFeatures { recursive_read_only_mounts: own, user_namespaces: own }
+/// What a runtime can do beyond what every one can. Only our own is known well enough to promise,
+/// and what it can depends on the kernel: `mount_setattr(2)` is there since 5.12, layers of an
+/// overlay that are idmapped one by one since 6.15.
+pub(super) fn features(runtime: &str, host: &HostFacts) -> v1::RuntimeHandlerFeatures {
+    let since = |version| runtime == "lcr" && host.kernel_version() >= version;
+    v1::RuntimeHandlerFeatures {
+        recursive_read_only_mounts: since((5, 12)),
+        user_namespaces: since((6, 15)),
+    }
 }
