@@ -3,6 +3,7 @@
 //! not used up, nothing is left, and the store goes on.
 
 #![allow(dead_code, reason = "the registry that is shared with other tests does more")]
+#![allow(clippy::too_many_lines, reason = "a group of attacks is one table")]
 
 #[cfg(test)]
 mod archives;
