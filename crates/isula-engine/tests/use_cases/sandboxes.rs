@@ -206,7 +206,10 @@ async fn lists_show_what_fits() {
     let ready = SandboxFilter { ready: Some(true), ..SandboxFilter::default() };
     assert_eq!(list(ready), std::slice::from_ref(&web));
     let labels = [("app".to_owned(), "db".to_owned())].into();
-    assert_eq!(list(SandboxFilter { labels, ..SandboxFilter::default() }), std::slice::from_ref(&db));
+    assert_eq!(
+        list(SandboxFilter { labels, ..SandboxFilter::default() }),
+        std::slice::from_ref(&db)
+    );
     let by_id = SandboxFilter { id: Some(web.short().to_owned()), ..SandboxFilter::default() };
     assert_eq!(list(by_id), [web]);
     let members = engine

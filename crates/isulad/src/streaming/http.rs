@@ -96,7 +96,7 @@ pub(super) async fn upgrade(
                 *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted);
                 response
             }
-            Err(refused) => refused,
+            Err(refused) => *refused,
         };
         async move { Ok::<_, Infallible>(response) }
     });
@@ -116,11 +116,12 @@ pub(super) async fn upgrade(
 }
 
 type Answer = Response<Full<Bytes>>;
+type Refusal = Box<Answer>;
 
 fn answer(
     mut request: HttpRequest<Incoming>,
     take: &impl Fn(Door, &str) -> Option<Request>,
-) -> Result<(Answer, Upgraded), Answer> {
+) -> Result<(Answer, Upgraded), Refusal> {
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "GET or POST"));
     }
@@ -136,7 +137,7 @@ fn answer(
     Ok((response, Upgraded { upgrade, protocol, request: taken }))
 }
 
-fn negotiate(headers: &HeaderMap, door: Door) -> Result<(Protocol, Answer), Answer> {
+fn negotiate(headers: &HeaderMap, door: Door) -> Result<(Protocol, Answer), Refusal> {
     let wants = |protocol: &str| {
         words(headers, &CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade"))
             && words(headers, &UPGRADE).any(|word| word.eq_ignore_ascii_case(protocol))
@@ -174,7 +175,7 @@ fn negotiate(headers: &HeaderMap, door: Door) -> Result<(Protocol, Answer), Answ
 fn stream_protocol<T: Copy>(
     headers: &HeaderMap,
     known: &[(T, &'static str)],
-) -> Result<(Option<T>, &'static str), Answer> {
+) -> Result<(Option<T>, &'static str), Refusal> {
     match choose(headers, &STREAM_PROTOCOL, known) {
         Choice::Unnamed => Ok((None, "")),
         Choice::Chosen(protocol, name) => Ok((Some(protocol), name)),
@@ -189,7 +190,7 @@ fn stream_protocol<T: Copy>(
     }
 }
 
-fn web_socket(headers: &HeaderMap, door: Door) -> Result<(Protocol, Answer), Answer> {
+fn web_socket(headers: &HeaderMap, door: Door) -> Result<(Protocol, Answer), Refusal> {
     let bad = |why| refusal(StatusCode::BAD_REQUEST, why);
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(bad("WebSocket of version 13 is needed"));
@@ -219,7 +220,7 @@ fn web_socket(headers: &HeaderMap, door: Door) -> Result<(Protocol, Answer), Ans
 fn subprotocol<T: Copy>(
     headers: &HeaderMap,
     known: &[(T, &'static str)],
-) -> Result<(Option<T>, &'static str), Answer> {
+) -> Result<(Option<T>, &'static str), Refusal> {
     match choose(headers, &SEC_WEBSOCKET_PROTOCOL, known) {
         Choice::Unnamed => Ok((None, "")),
         Choice::Chosen(protocol, name) => Ok((Some(protocol), name)),
@@ -262,9 +263,9 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
         .filter(|word| !word.is_empty())
 }
 
-fn refusal(status: StatusCode, why: &'static str) -> Answer {
+fn refusal(status: StatusCode, why: &'static str) -> Refusal {
     let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+    Box::new(response)
 }
