@@ -176,7 +176,7 @@ async fn damage_is_found_moved_aside_and_repaired_by_the_next_load() {
     settle(&store);
     drop(store);
     let again = scratch.store();
-    assert_eq!(again.list().len(), 1);
+    assert_eq!(Images::list(&again).len(), 1);
     assert_eq!(again.damage(), Vec::<String>::new());
 }
 
@@ -262,7 +262,7 @@ async fn an_embedded_image_is_its_directories_and_copies_nothing() {
         panic!()
     };
     assert_eq!(lower, [base.clone()]);
-    assert!(store.remove("device/base:1", false).await.is_err());
+    assert!(Images::remove(&store, "device/base:1", false).await.is_err());
     assert!(store.save(&["device/base:1".into()], ImageFormat::OciArchive, silent()).is_err());
     drop(store);
 

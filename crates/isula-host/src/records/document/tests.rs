@@ -43,6 +43,7 @@ pub(in super::super) fn full() -> Container {
         restarts: 3,
         started: Some("2020-07-27T16:25:16.286812971Z".parse().unwrap()),
         stopped_by_user: true,
+        pod: None,
     }
 }
 
@@ -197,6 +198,7 @@ fn a_container_with_no_field_comes_back() {
         restarts: 0,
         started: None,
         stopped_by_user: false,
+        pod: None,
         ..full()
     };
     assert_eq!(there_and_back(&bare), bare);
