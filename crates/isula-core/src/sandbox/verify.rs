@@ -136,11 +136,13 @@ mod tests {
         assert_eq!(one.cgroup_parent.as_deref(), Some("/kubepods/pod1"));
     }
 
+    type Change = fn(&mut SandboxConfig);
+
     #[test]
     fn what_is_wrong_is_named() {
         let mapping = IdMapping { host: 1000, container: 0, length: 10 };
         let user = UserNamespace { uids: vec![mapping], gids: vec![mapping] };
-        let cases: [(&str, fn(&mut SandboxConfig)); 9] = [
+        let cases: [(&str, Change); 9] = [
             ("metadata.name", |c| c.metadata.name.clear()),
             ("hostname", |c| c.hostname = Some("a b".to_owned())),
             ("log_directory", |c| c.log_directory = Some("logs".to_owned())),

@@ -444,13 +444,12 @@ fn facts_that_change_between_starts_change_the_fingerprint() {
     assert_ne!(first.fingerprint(), second.fingerprint());
 }
 
-#[test]
-fn a_container_of_a_sandbox_joins_its_namespaces_and_has_its_files() {
+/// A container of a sandbox with a path of the host and a part of an image in it.
+fn member() -> Container {
     use crate::sandbox::{
         ContainerMetadata, GroupsPolicy, Member, Metadata, MountFlags, NamespaceModes, PodMount,
         PodMountSource, ReadOnly,
     };
-    let (host, defaults) = (host_facts(), defaults());
     let mount = |target: &str, source, readonly| PodMount {
         source,
         target: target.to_owned(),
@@ -482,6 +481,13 @@ fn a_container_of_a_sandbox_joins_its_namespaces_and_has_its_files() {
         selinux: None,
         user: None,
     }));
+    container
+}
+
+#[test]
+fn a_container_of_a_sandbox_joins_its_namespaces_and_has_its_files() {
+    let (host, defaults) = (host_facts(), defaults());
+    let container = member();
     let mut facts = facts(&host, &defaults);
     let pin = |name: &str| Some(PathBuf::from(format!("/run/pods/x/{name}")));
     facts.joined = Joined {

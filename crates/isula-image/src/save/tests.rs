@@ -261,7 +261,7 @@ async fn an_embedded_image_is_its_directories_and_copies_nothing() {
     else {
         panic!()
     };
-    assert_eq!(lower, [base.clone()]);
+    assert_eq!(lower, std::slice::from_ref(&base));
     assert!(Images::remove(&store, "device/base:1", false).await.is_err());
     assert!(store.save(&["device/base:1".into()], ImageFormat::OciArchive, silent()).is_err());
     drop(store);

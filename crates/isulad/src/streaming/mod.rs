@@ -32,4 +32,6 @@ mod tests;
 pub use request::{
     AttachRequest, Backend, Duplex, ExecRequest, PortForwardRequest, Running, Streams,
 };
-pub use server::{Options, Server, StreamingError, Tls};
+#[cfg(test)]
+pub use server::Tls;
+pub use server::{Options, Server, StreamingError};

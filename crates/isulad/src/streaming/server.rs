@@ -125,6 +125,7 @@ impl Server {
     }
 
     /// Where it listens.
+    #[cfg(test)]
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

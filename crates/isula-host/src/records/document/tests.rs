@@ -198,7 +198,6 @@ fn a_container_with_no_field_comes_back() {
         restarts: 0,
         started: None,
         stopped_by_user: false,
-        pod: None,
         ..full()
     };
     assert_eq!(there_and_back(&bare), bare);

@@ -42,7 +42,6 @@ pub(super) enum Head {
 /// Why a stream or a session ends before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    Protocol = 1,
     Refused = 3,
     Cancelled = 5,
     Internal = 6,
