@@ -10,9 +10,9 @@ use std::{
 
 use crate::beneath;
 
-/// `_IOR('X', 31, struct fsxattr)` and `_IOW('X', 32, struct fsxattr)`.
-const GET_ATTRIBUTES: libc::Ioctl = 0x801c_581f;
-const SET_ATTRIBUTES: libc::Ioctl = 0x401c_5820;
+/// What the C library's macros of the same name say: the number's type differs between libraries.
+const GET_ATTRIBUTES: libc::Ioctl = libc::_IOR::<FileAttributes>(b'X' as u32, 31);
+const SET_ATTRIBUTES: libc::Ioctl = libc::_IOW::<FileAttributes>(b'X' as u32, 32);
 /// What is made in the directory belongs to its project (linux/fs.h).
 const PROJECT_INHERIT: u32 = 0x200;
 /// `QCMD(Q_SETQUOTA, PRJQUOTA)`, and which field counts (linux/quota.h).
