@@ -236,7 +236,7 @@ fn registries_without_measure_take_neither_memory_nor_the_daemon() -> Result<()>
         ("deep", "malformed"),
     ] {
         let reference = format!("127.0.0.1:{port}/{name}/x:1");
-        let outcome = world.run(&["pull", &reference])?;
+        let outcome = world.run(&["pull", "-q", &reference])?;
         assert_ne!(outcome.code, 0, "{name}");
         assert_eq!(outcome.told().count(), 1, "{name}: {outcome:#?}");
         assert!(outcome.stderr.contains(words), "{name}: {outcome:#?}");

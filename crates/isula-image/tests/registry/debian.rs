@@ -56,7 +56,7 @@ impl Registry {
             line.clear();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "docker-registry ended");
             if let Some((_, rest)) = line.split_once("listening on ") {
-                break rest.split(['"', ' ', '\n']).next().unwrap().to_owned();
+                break rest.split(['"', ',', ' ', '\n']).next().unwrap().to_owned();
             }
         };
         // It must not stop because nobody reads its log.

@@ -18,7 +18,7 @@ pub static COMMAND: Command = Command {
         about: "Show the history of an image",
         flags: &[&[
             Flag::value("format", None, "template", "Go template, \"table ...\" or \"json\""),
-            Flag::switch("human", Some('H'), "Sizes and dates for people (default true)"),
+            Flag::switch("human", None, "Sizes and dates for people (default true)"),
             Flag::switch("no-trunc", None, "Do not shorten"),
             Flag::unsupported("platform", None),
             Flag::switch("quiet", Some('q'), "Only the ids"),
