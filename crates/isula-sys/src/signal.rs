@@ -144,6 +144,14 @@ pub fn block(signals: &[Signal]) -> io::Result<()> {
     set_mask(libc::SIG_BLOCK, &set_of(signals.iter().map(|signal| signal.number())))
 }
 
+/// Lets signals through to this thread, and to the threads and programs it starts from now on.
+///
+/// # Errors
+/// None is known.
+pub fn unblock(signals: &[Signal]) -> io::Result<()> {
+    set_mask(libc::SIG_UNBLOCK, &set_of(signals.iter().map(|signal| signal.number())))
+}
+
 /// Blocks every signal that can be blocked, in this thread.
 ///
 /// # Errors

@@ -41,6 +41,11 @@ const BLOCKING: usize = 32;
 const BLOCKING_KEPT: Duration = Duration::from_secs(2);
 /// Bytes of a thread's stack.
 const STACK: usize = 512 << 10;
+/// What [`Ending`] waits for, and the ends of children.
+const OWN_SIGNALS: [isula_sys::signal::Signal; 4] = {
+    use isula_sys::signal::Signal;
+    [Signal::TERM, Signal::INT, Signal::HUP, Signal::CHLD]
+};
 /// How long requests under way may take after SIGTERM; then the rest is written.
 const GRACE: Duration = Duration::from_millis(700);
 const CLOSING: Duration = Duration::from_millis(200);
@@ -96,6 +101,9 @@ fn cannot<'a>(
 /// It can't begin to serve.
 pub fn run(config: Config) -> Result<(), DaemonError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Whoever started it may have blocked them, and a blocked signal is for ever: the threads of
+    // the runtime inherit what is set here.
+    isula_sys::signal::unblock(&OWN_SIGNALS).map_err(DaemonError::Process)?;
     directory(&config.data_root, 0o700)?;
     // Members of the group reach the socket through it, and see nothing else.
     directory(&config.state_dir, 0o711)?;

@@ -132,6 +132,14 @@ async fn sigterm_ends_it_though_clients_hang_on() {
 }
 
 #[tokio::test]
+async fn sigterm_ends_it_though_whoever_started_it_had_the_signal_blocked() {
+    let site = Site::new();
+    let mut daemon = site.start_with_blocked("TERM,INT,HUP,CHLD").await;
+    assert_eq!(names(&daemon).await, [""; 0]);
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
 async fn a_second_daemon_on_the_same_root_is_refused() {
     let site = Site::new();
     let daemon = site.start(&[]).await;

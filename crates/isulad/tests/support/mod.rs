@@ -58,6 +58,15 @@ impl Site {
         self.spawn(self.command(flags)).await
     }
 
+    /// Starts a daemon with signals blocked, as by a program that reads them from a file.
+    pub async fn start_with_blocked(&self, signals: &str) -> Daemon {
+        // It becomes the daemon: the pid is the same.
+        let mut command = Command::new("env");
+        command.arg(format!("--block-signal={signals}")).arg(env!("CARGO_BIN_EXE_isulad"));
+        self.add_flags(&mut command, &[]);
+        self.spawn(command).await
+    }
+
     /// Starts a daemon as systemd does that listens in its place.
     pub async fn start_with_socket(&self, socket: OwnedFd) -> Daemon {
         let mut command = Command::new("sh");
