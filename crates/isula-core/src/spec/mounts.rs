@@ -74,9 +74,8 @@ fn system(host: &HostConfig, facts: &Facts<'_>) -> Result<Vec<Mount>, SpecError>
         ),
     ];
     if host.ipc == NamespaceMode::Host {
-        // The host's own: both belong to its IPC namespace.
-        mounts.retain(|mount| mount.destination() != Path::new("/dev/mqueue"));
-        mounts.push(mount("/dev/mqueue", "/dev/mqueue", "bind", &["rbind"]));
+        // A new mount of mqueue shows the queues of the namespace, the host's; `/dev/shm` is a
+        // file system of its own.
         mounts.push(mount("/dev/shm", "/dev/shm", "bind", &["rbind"]));
     } else if let Some(shm) = &facts.joined.shm {
         let options = ["bind", "rprivate", "nosuid", "noexec", "nodev"];

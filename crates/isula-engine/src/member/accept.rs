@@ -176,6 +176,8 @@ impl Engine {
 
     async fn seccomp(&self, security: &ContainerSecurity) -> Result<String> {
         match &security.seccomp {
+            // Nothing confines who may do everything, whatever profile is named.
+            _ if security.privileged => Ok("seccomp=unconfined".to_owned()),
             None | Some(SecurityProfile::Unconfined) => Ok("seccomp=unconfined".to_owned()),
             Some(SecurityProfile::RuntimeDefault) => Ok("seccomp=builtin".to_owned()),
             Some(SecurityProfile::Localhost(path)) => {

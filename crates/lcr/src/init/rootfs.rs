@@ -102,7 +102,7 @@ pub(crate) fn layers(
     let filesystem = Filesystem::open("overlay").or_fail(Step::Mount, "overlay")?;
     let configure = || {
         filesystem.set("source", "overlay")?;
-        add_layers(&filesystem, plan, lower, idmap)?;
+        let _held = add_layers(&filesystem, plan, lower, idmap)?;
         if let Some(label) = &plan.mount_label {
             filesystem.set("context", label)?;
         }
@@ -114,23 +114,29 @@ pub(crate) fn layers(
     })
 }
 
+/// Names the layers. What comes back has to stay open until the overlay is made: a mount that is
+/// attached nowhere goes with its last descriptor, and overlayfs takes none that is gone.
 fn add_layers(
     filesystem: &Filesystem,
     plan: &Plan,
     lower: &[PathBuf],
     idmap: Option<&IdMap>,
-) -> io::Result<()> {
+) -> io::Result<Vec<OwnedFd>> {
     let mut open = Vec::new();
     for layer in lower {
         match idmap {
-            Some(map) => filesystem.set_file("lowerdir+", mapped(plan, layer, map)?.as_fd())?,
+            Some(map) => {
+                let tree = mapped(plan, layer, map)?;
+                filesystem.set_file("lowerdir+", tree.as_fd())?;
+                open.push(tree);
+            }
             None => {
                 let name = name(layer, LONGEST_VALUE, &mut open)?;
                 filesystem.set("lowerdir+", text(&name)?)?;
             }
         }
     }
-    Ok(())
+    Ok(open)
 }
 
 /// A layer as the container's user namespace shall see it: overlayfs itself can't be idmapped.
@@ -151,7 +157,7 @@ fn idmapped_overlay(plan: &Plan) -> Result<OwnedFd, StartError> {
     let filesystem = Filesystem::open("overlay").or_fail(Step::Rootfs, "overlay")?;
     let configure = || {
         filesystem.set("source", "overlay")?;
-        add_layers(&filesystem, plan, lower, Some(&map))?;
+        let _held = add_layers(&filesystem, plan, lower, Some(&map))?;
         // Both have to be on one mount.
         let parent = upper.parent().ok_or(Errno::INVAL)?;
         let own = mapped(plan, parent, &map)?;
