@@ -4,6 +4,7 @@
 //! says the *name* of an empty file beside its directories, so that the commit of the file system's
 //! journal that makes the container's own record durable makes this durable too.
 
+mod points;
 mod quota;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ use crate::{
 pub(crate) type Uses = HashMap<ContainerId, Option<ImageId>>;
 
 const MARK: &str = "image-";
-/// The directory that lies below a container of an image without layers.
+/// The directory that makes two of a single layer.
 const EMPTY: &str = "empty";
 
 /// The image of the snapshot in `dir`.
@@ -67,9 +68,7 @@ impl Snapshots for Store {
         }
         let image = self.shared.needed_image(id, image)?;
         let mut lower = self.shared.lower(&image)?;
-        if lower.is_empty() {
-            lower.push(self.shared.empty_layer()?);
-        }
+        self.shared.add_mount_points(&mut lower)?;
         Ok(Rootfs::Overlay { lower, upper, work, volatile })
     }
 
