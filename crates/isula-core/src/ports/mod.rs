@@ -2,7 +2,6 @@
 //! or `isula-image` fulfils, and a fake in `crate::testing`.
 
 mod images;
-mod networks;
 mod records;
 mod runtime;
 mod snapshots;
@@ -11,10 +10,6 @@ mod system;
 pub use images::{
     Credentials, ImageChange, ImageFormat, Images, ImportOptions, Progress, ProgressSink,
     PullOptions, RemovedImage,
-};
-pub use networks::{
-    Address, Attachment, Bandwidth, Capabilities, Network, NetworkDns, NetworkRequest, Networks,
-    PortMapping, Protocol,
 };
 pub use records::{ContainerFiles, Durability, Quarantined, Records, Restored};
 pub use runtime::{
