@@ -3,13 +3,22 @@
 #   make demo    sets up, builds, and runs a container from an image of a registry
 #   make test    sets up, builds, and passes every test
 #   make check   formatting, lints, documentation, licences, and the limits of the code's shape
-#   make bench   measures the engine beside runc
+#   make bench   measures the engine beside Docker, Podman, containerd, LXC, crun and runc, and beside
+#                the kernel's own floor: everything, or `make bench-single`, `-crowd`, `-floor`, `-scale`,
+#                `-images`, `-daemon`, `-counts`, `-sizes`, `-peers` (the first three), or what
+#                `make bench ARGS='single --only isula,runc --quick'` asks for; `make bench-docs` writes docs/bench
+#   make critest, make crictl, make kubelet
+#                the tests of Kubernetes' own against the CRI socket
+#   make bench-cri
+#                measures pods beside containerd
 
 TARGET := x86_64-unknown-linux-musl
 BIN := target/$(TARGET)/release
+RUN_BENCH := ISULA_BIN_DIR=$(CURDIR)/$(BIN) target/release/isula-bench
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: build demo test unit e2e vm aarch64 check bench clean
+.PHONY: build demo test check clean critest crictl kubelet bench bench-cri bench-build bench-quick bench-docs bench-peers bench-single \
+	bench-crowd bench-floor bench-scale bench-images bench-daemon bench-counts bench-sizes
 
 build:
 	tools/setup.sh build
@@ -27,9 +36,43 @@ check:
 	tools/setup.sh test
 	tools/check.sh
 
-bench: build
+bench: bench-build
+	$(RUN_BENCH) $(ARGS)
+
+bench-quick: bench-build
+	$(RUN_BENCH) --quick $(ARGS)
+
+bench-docs: bench-build
+	$(RUN_BENCH) --docs $(ARGS)
+
+bench-peers: bench-build
+	$(RUN_BENCH) single crowd floor $(ARGS)
+
+bench-single bench-crowd bench-floor bench-scale bench-images bench-daemon bench-counts bench-sizes: bench-build
+	$(RUN_BENCH) $(patsubst bench-%,%,$@) $(ARGS)
+
+bench-build: build
+	tools/setup.sh bench
+	cargo build --release --quiet --target $(TARGET) -p isula-floor
+	cargo build --release --quiet -p isula-bench
+
+critest: build
 	tools/setup.sh test
-	ISULA_BIN_DIR=$(CURDIR)/$(BIN) cargo run --release --quiet -p isula-bench
+	tests/cri/critest.sh $(BIN)
+	tests/cri/critest.sh --websocket $(BIN) -- -ginkgo.focus=Streaming
+
+crictl: build
+	tools/setup.sh test
+	tests/cri/crictl.sh $(BIN)
+
+kubelet: build
+	tools/setup.sh test
+	tools/cri-setup.sh kubelet
+	tests/cri/kubelet.sh $(BIN)
+
+bench-cri: build
+	tools/setup.sh test
+	bench/cri.sh $(BIN)
 
 clean:
 	cargo clean

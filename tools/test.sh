@@ -11,9 +11,12 @@ tools/check.sh
 step "static programs for x86-64"
 cargo build --release --quiet --target "$target" -p isula -p isulad -p isulad-shim -p lcr
 step "unit and integration tests"
-ISULA_BIN_DIR=$PWD/target/$target/release cargo test --quiet --workspace --exclude isula-tests --exclude isula-bench
+ISULA_BIN_DIR=$PWD/target/$target/release cargo test --quiet --workspace --exclude isula-tests
+cargo test --quiet -p isula-tests --lib
 step "end-to-end tests"
 ISULA_BIN_DIR=$PWD/target/$target/release cargo test --quiet -p isula-tests --test e2e
+step "the gate: counts, memory, sizes"
+ISULA_BIN_DIR=$PWD/target/$target/release cargo test --quiet -p isula-tests --test gate
 step "crash tests (fault points compiled in)"
 cargo build --quiet -p isulad --features testing
 cp target/debug/isulad target/isulad-testing

@@ -1,68 +1,63 @@
-//! Measures the engine beside runc, interleaved: `make bench`.
+//! Measures the engine beside its peers, interleaved, in one run: `make bench`.
 //!
-//! Every figure has two forms. Wall time is what a person waits; on a shared machine it is noisy.
-//! Processor time is that of the whole group: daemon, clients, shims and containers run below one
-//! cgroup whose `cpuacct.usage` is read before and after. It is stable.
+//! Every engine runs in a mount and a network namespace of its own, with roots of its own, below a
+//! cgroup of its own. Every figure of time has two forms. Wall time is what a person waits; on a
+//! shared machine it is noisy. Processor time is that of the whole group: daemons, clients,
+//! helpers and containers, by the `cpuacct.usage` of their cgroup. It is stable.
 
 #![forbid(unsafe_code)]
 
-mod engine;
+mod engines;
 mod group;
-mod runc;
-mod table;
+mod measure;
+mod op;
+mod options;
+mod parts;
+mod place;
+mod report;
 
-use std::time::Instant;
+use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{engine::Engine, group::Group, runc::Runc, table::Table};
+use crate::{group::Group, options::Options, parts::Bench, place::Home, report::Report};
 
-/// Operations measured one after the other.
-const SINGLE: usize = 30;
-/// Operations at once.
-const CROWD: usize = 100;
-
-/// What one operation cost, in milliseconds.
-#[derive(Clone, Copy)]
-pub struct Cost {
-    /// From the start of the client to its end.
-    pub wall: f64,
-    /// Processor time of the whole group.
-    pub cpu: f64,
-}
-
-/// Runs `operation`, measuring it.
-pub fn measure(group: &Group, operation: impl FnOnce() -> Result<()>) -> Result<Cost> {
-    let before = group.usage()?;
-    let began = Instant::now();
-    operation()?;
-    let wall = began.elapsed().as_secs_f64() * 1e3;
-    Ok(Cost { wall, cpu: (group.usage()? - before) as f64 / 1e6 })
-}
-
-fn main() -> Result<()> {
-    let group = Group::new("isula-bench")?;
-    group.join()?;
-    let engine = Engine::start(&group)?;
-    let runc = Runc::new(&group, engine.rootfs())?;
-    let mut table = Table::default();
-
-    for round in 0..SINGLE {
-        let name = format!("s{round}");
-        for (row, cost) in engine.life(&group, &name)? {
-            table.add(row, "isula", cost);
-        }
-        for (row, cost) in runc.life(&group, &name)? {
-            table.add(row, "runc", cost);
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    for (row, cost) in engine.crowd(&group, CROWD)? {
-        table.add(row, "isula", cost);
+}
+
+/// False if a figure of ours could not be had.
+fn run() -> Result<bool> {
+    let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some(group::SWEEP) {
+        return group::sweep_after(&arguments.nth(1).unwrap_or_default()).map(|()| true);
     }
-    for (row, cost) in runc.crowd(&group, CROWD)? {
-        table.add(row, "runc", cost);
+    let options = Options::parse(arguments)?;
+    let home = Home::new(Group::new()?)?;
+    let engines = engines::start(&home, &options.engines)?;
+    let mut report = Report::default();
+    for engine in &engines {
+        report.versions.push((engine.name().to_owned(), engine.version()?));
     }
-    println!("{table}");
-    println!("{}", engine.memory(&[0, 10, 100])?);
-    Ok(())
+    home.enter()?;
+    let mut bench = Bench { home, engines, options, report };
+    let result = parts::run(&mut bench);
+    bench.home.enter()?;
+    let Bench { home, engines, options, report } = bench;
+    for engine in engines {
+        // From inside, so that what is mounted there is not in the way.
+        drop(engine);
+    }
+    home.enter()?;
+    result?;
+    println!("{}", report.markdown());
+    println!("Written to {}: bench.md, bench.json, bench.svg", options.output.display());
+    Ok(!report.failed)
 }

@@ -1,10 +1,20 @@
-//! Compiles `api/isula/v1/*.proto` in pure Rust: no `protoc` is needed on the machine.
+//! Compiles the `.proto` files below `api/` in pure Rust: no `protoc` is needed on the machine.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../api");
-    let files = ["containers", "images", "system"].map(|name| format!("isula/v1/{name}.proto"));
     println!("cargo::rerun-if-changed={root}");
+    let files =
+        ["containers", "images", "storage", "system"].map(|name| format!("isula/v1/{name}.proto"));
     let descriptors = protox::compile(&files, [root])?;
     tonic_prost_build::configure().build_transport(false).bytes(".").compile_fds(descriptors)?;
+    if std::env::var_os("CARGO_FEATURE_CRI").is_some() {
+        // Its comments are not written for rustdoc, which takes indented lines for code to test.
+        let descriptors = protox::compile(["runtime/v1/api.proto"], [root])?;
+        tonic_prost_build::configure()
+            .build_transport(false)
+            .bytes(".")
+            .disable_comments(["."])
+            .compile_fds(descriptors)?;
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod instants;
 mod points;
 
 use std::{collections::BTreeSet, fs};
@@ -47,6 +48,8 @@ impl Operation {
             "layer" | "image" | "store" => &[Self::Pull, Self::Load, Self::Import],
             "rmi" => &[Self::RemoveImage, Self::Untag],
             "tag" => &[Self::Load],
+            // Of pods, which `isula` does not make; the engine's own crash test has them.
+            "runp" | "stopp" | "rmp" => &[],
             other => bail!("no operation is known for fault points named {other}.*"),
         })
     }
@@ -214,7 +217,7 @@ fn a_death_at_any_step_leaves_the_operation_whole_or_undone() -> Result<()> {
         }
         println!("{point}: {}", if passed { "died and recovered" } else { "not passed" });
         // It lies thousands of changes away; the tests of the records cut it short themselves.
-        if !passed && point != "records.settled" {
+        if !passed && point != "records.settled" && !Operation::of(point)?.is_empty() {
             missed.insert(point);
         }
     }

@@ -1,6 +1,11 @@
 //! Images that attack the host: nothing outside changes, and what is refused is refused clearly.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use isula_tests::World;
@@ -134,5 +139,140 @@ fn files_of_the_engine_are_not_written_through_links_of_the_image() -> Result<()
         assert_eq!(fs::read_to_string(target.join("hosts"))?, "untouched");
         assert_eq!(fs::read_dir(&target)?.count(), 1, "{entry}");
     }
+    world.finish()
+}
+
+#[test]
+fn users_that_are_no_numbers_do_not_become_root() -> Result<()> {
+    let mut world = World::bare(&[])?;
+    world.start()?;
+    let tar = hostile_tar(
+        &world,
+        "entry('etc', tarfile.DIRTYPE)\n\
+         entry('etc/passwd', data=b'4294967296:x:0:0::/:/bin/sh\\n99999999999:x:0:0::/:/bin/sh\\n')",
+    )?;
+    for user in ["18446744073709551616", "4294967296", "99999999999", "-1", "0x0:0x0"] {
+        let image = "users:1";
+        world.ok(&["import", "-c", &format!("USER {user}"), &tar, image])?;
+        let outcome = world.run(&["run", "--rm", image, "/bin/cat", "/bin/sh"])?;
+        assert_eq!(outcome.code, 125, "{user}: {outcome:#?}");
+        world.ok(&["rmi", image])?;
+    }
+    world.finish()
+}
+
+/// A registry on loopback that answers each request by `answer`, until the end of the test.
+fn registry(answer: fn(&str, &mut dyn Write, u16) -> std::io::Result<()>) -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(&stream);
+                let mut line = String::new();
+                // The first byte of TLS is no text: then nothing is said.
+                while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
+                    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                    while reader.read_line(&mut line).is_ok_and(|length| length > 2) {}
+                    // The client hangs up when it has had enough.
+                    if answer(&target, &mut &stream, port).is_err() {
+                        break;
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    Ok(port)
+}
+
+fn endless(out: &mut dyn Write) -> std::io::Result<()> {
+    out.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let mut chunk = b"10000\r\n".to_vec();
+    chunk.extend([b' '; 0x10000]);
+    chunk.extend(b"\r\n");
+    loop {
+        out.write_all(&chunk)?;
+    }
+}
+
+/// The most memory a process ever had, in KiB.
+fn peak(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+#[test]
+fn registries_without_measure_take_neither_memory_nor_the_daemon() -> Result<()> {
+    let mut world = World::bare(&[])?;
+    world.start()?;
+    let port = registry(|target, out, port| match target {
+        target if target.contains("/token/") => {
+            write!(
+                out,
+                "HTTP/1.1 401 X\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:{port}/give\"\r\n\
+                 Content-Length: 0\r\n\r\n"
+            )
+        }
+        target if target.contains("/loop/") => {
+            write!(out, "HTTP/1.1 307 X\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")
+        }
+        target if target.contains("/head/") => {
+            let line = format!("X: {}\r\n", "y".repeat(1 << 20));
+            write!(out, "HTTP/1.1 200 OK\r\n{line}\r\n")
+        }
+        target if target.contains("/deep/") => {
+            let body = "[".repeat(4 << 20);
+            write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        }
+        _ => endless(out),
+    })?;
+    for (name, words) in [
+        ("manifest", "more than 4194304 bytes"),
+        ("token", "more than 1048576 bytes"),
+        ("loop", "redirects"),
+        ("head", "broke off"),
+        ("deep", "malformed"),
+    ] {
+        let reference = format!("127.0.0.1:{port}/{name}/x:1");
+        let outcome = world.run(&["pull", "-q", &reference])?;
+        assert_ne!(outcome.code, 0, "{name}");
+        assert_eq!(outcome.told().count(), 1, "{name}: {outcome:#?}");
+        assert!(outcome.stderr.contains(words), "{name}: {outcome:#?}");
+    }
+    let peak = peak(world.daemon()?.pid())?;
+    assert!(peak < 40 << 10, "{peak} KiB");
+    assert_eq!(world.ok(&["images", "-q"])?, "");
+    world.finish()
+}
+
+#[test]
+fn archives_that_lie_are_refused_in_one_line_and_leave_nothing() -> Result<()> {
+    let mut world = World::bare(&[])?;
+    world.start()?;
+    let secret = world.path("secret");
+    fs::write(&secret, "secret")?;
+    let name = secret.display();
+    for body in [
+        format!(
+            "entry('manifest.json', data=b'[{{\"Config\":\"{name}\",\"RepoTags\":[\"x:1\"],\"Layers\":[]}}]')"
+        ),
+        format!(
+            "entry('c.json', tarfile.SYMTYPE, '{name}')\n\
+             entry('manifest.json', data=b'[{{\"Config\":\"c.json\",\"RepoTags\":[\"x:1\"],\"Layers\":[]}}]')"
+        ),
+        "entry('manifest.json', tarfile.FIFOTYPE)".to_owned(),
+        "entry('manifest.json', data=b'[' * 1000000)".to_owned(),
+        "entry('oci-layout', data=b'{\"imageLayoutVersion\":\"1.0.0\"}')\nentry('index.json', tarfile.LNKTYPE, '/dev/zero')"
+            .to_owned(),
+    ] {
+        let tar = hostile_tar(&world, &body)?;
+        let outcome = world.run(&["load", "-i", &tar])?;
+        assert_ne!(outcome.code, 0, "{body}");
+        assert_eq!(outcome.told().count(), 1, "{body}: {outcome:#?}");
+        assert_eq!(fs::read_dir(world.path("data/storage/tmp"))?.count(), 0, "{body}");
+    }
+    assert_eq!(world.ok(&["images", "-q"])?, "");
     world.finish()
 }

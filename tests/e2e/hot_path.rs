@@ -20,6 +20,39 @@ fn shims(before: &Census) -> Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// The process that a daemon copies its shims from.
+fn template(daemon: u32) -> Result<Option<u32>> {
+    for task in fs::read_dir(format!("/proc/{daemon}/task"))? {
+        let children = fs::read_to_string(task?.path().join("children"))?;
+        for child in children.split_whitespace() {
+            // One that has just ended is none.
+            let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if name.trim() == "isulad-template" {
+                return Ok(Some(child.parse()?));
+            }
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn a_template_that_is_killed_is_replaced_and_no_start_fails() -> Result<()> {
+    let mut world = World::new("lcr")?;
+    let daemon = world.daemon()?.pid();
+    let mut killed = Vec::new();
+    for number in 0..3 {
+        let found = template(daemon)?.context("no template")?;
+        assert!(!killed.contains(&found), "{found} was killed");
+        let pid = rustix::process::Pid::from_raw(found.try_into()?).context("pid")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        killed.push(found);
+        world.ok(&["run", "-d", "--name", &format!("n{number}"), "busybox", "sleep", "1000"])?;
+        // The start found it dead and put another in its place, or the next one does.
+        world.ok(&["run", "-d", "--name", &format!("m{number}"), "busybox", "sleep", "1000"])?;
+    }
+    world.finish()
+}
+
 #[test]
 fn a_running_container_is_one_shim_and_no_mount_of_the_host() -> Result<()> {
     let world = World::new("lcr")?;
@@ -36,23 +69,26 @@ fn a_running_container_is_one_shim_and_no_mount_of_the_host() -> Result<()> {
 }
 
 #[test]
-fn a_start_is_one_spawn_and_one_clone() -> Result<()> {
+fn a_start_is_two_clones_and_one_exec() -> Result<()> {
     let mut world = World::new("lcr")?;
     world.ok(&["create", "--name", "web", "busybox", "sleep", "1000"])?;
     let trace = world.path("trace");
-    let pid = world.daemon()?.pid().to_string();
+    let daemon = world.daemon()?.pid();
+    let pids = [daemon, template(daemon)?.context("no template")?];
     let mut strace = Command::new("strace")
         .args(["-f", "-qq", "-e", "trace=clone,clone3,fork,vfork,execve", "-o"])
         .arg(&trace)
-        .args(["-p", &pid])
+        .args(pids.iter().flat_map(|pid| ["-p".to_owned(), pid.to_string()]))
         .spawn()?;
-    // strace has attached when the kernel names it as the tracer of the daemon.
-    let status = format!("/proc/{pid}/status");
-    while !fs::read_to_string(&status)?
-        .lines()
-        .any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
-    {
-        std::thread::yield_now();
+    // strace has attached when the kernel names it as the tracer of both.
+    for pid in pids {
+        let status = format!("/proc/{pid}/status");
+        while !fs::read_to_string(&status)?
+            .lines()
+            .any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
+        {
+            std::thread::yield_now();
+        }
     }
     world.ok(&["start", "web"])?;
     let tracer = rustix::process::Pid::from_child(&strace);
@@ -72,8 +108,9 @@ fn a_start_is_one_spawn_and_one_clone() -> Result<()> {
             }
         }
     }
-    // The shim and the user's program are executed; the shim is spawned, the init process cloned.
-    assert_eq!(calls.get("execve("), Some(&2), "{text}");
+    // The shim is cloned from the template, the init process from the shim; only the user's program
+    // is executed.
+    assert_eq!(calls.get("execve("), Some(&1), "{text}");
     let made: usize =
         calls.iter().filter(|(call, _)| **call != "execve(").map(|(_, count)| count).sum();
     assert_eq!(made, 2, "{text}");

@@ -33,12 +33,13 @@ fn a_missing_image_is_pulled_with_the_lines_of_old() -> Result<()> {
     assert_eq!(world.ok(&["run", "--rm", &by_digest, "echo", "again"])?, "again");
     assert_eq!(world.ok(&["images", "-q", "--no-trunc"])?.lines().count(), 1);
 
-    world.refused(&["rmi", &reference], 1, "web").ok();
+    world.refused(&["rmi", &reference], 1, "needs it")?;
     world.ok(&["rm", "web"])?;
     assert_eq!(world.ok(&["rmi", &reference])?, format!("Image \"{reference}\" removed"));
     // With the last tag of a repository its digests go, as Docker's do.
     assert_eq!(world.ok(&["images", "-q"])?, "");
-    assert_eq!(fs::read_dir(world.path("data/storage/layers"))?.count(), 0);
+    // Layers go behind the answer.
+    while fs::read_dir(world.path("data/storage/layers"))?.count() > 0 {}
     world.finish()
 }
 

@@ -20,6 +20,7 @@ macro_rules! both {
     )+};
 }
 
+mod archives;
 mod bad_input;
 mod configuration;
 mod daemon_death;
@@ -33,5 +34,6 @@ mod images;
 mod isolation;
 mod life;
 mod limits;
+mod logins;
 mod logs;
 mod terminals;

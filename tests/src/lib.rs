@@ -9,6 +9,8 @@ pub mod images;
 pub mod programs;
 pub mod registry;
 pub mod terminal;
+pub mod trace;
 pub mod world;
 
+pub use registry::Registry;
 pub use world::{Outcome, World};

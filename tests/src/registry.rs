@@ -21,6 +21,11 @@ pub struct Registry {
 impl Registry {
     /// Starts one that keeps its blobs below `directory`.
     pub fn start(directory: &Path) -> Result<Self> {
+        Self::start_with(directory, "")
+    }
+
+    /// As [`Registry::start`], with more lines of its configuration.
+    pub fn start_with(directory: &Path, more: &str) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let free = TcpListener::bind("127.0.0.1:0")?;
         let address = free.local_addr()?.to_string();
@@ -30,7 +35,7 @@ impl Registry {
             &config,
             format!(
                 "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, \
-                 delete: {{enabled: true}}}}\nhttp: {{addr: '{address}'}}\n",
+                 delete: {{enabled: true}}}}\nhttp: {{addr: '{address}'}}\n{more}",
                 directory.join("blobs").display()
             ),
         )?;

@@ -1,6 +1,6 @@
 //! What happened, for whoever watches the engine.
 
-use crate::id::ContainerId;
+use crate::{id::ContainerId, sandbox::SandboxId};
 use jiff::Timestamp;
 
 /// One thing that happened to one object.
@@ -22,6 +22,13 @@ pub enum What {
         id: ContainerId,
         /// What happened.
         action: ContainerAction,
+    },
+    /// Something happened to a sandbox.
+    Sandbox {
+        /// Its id.
+        id: SandboxId,
+        /// What happened.
+        action: SandboxAction,
     },
     /// Something happened to an image.
     Image {
@@ -56,6 +63,18 @@ pub enum ContainerAction {
     Destroy,
 }
 
+/// What can happen to a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SandboxAction {
+    /// It is ready (CRI: created and started).
+    Start,
+    /// It was stopped.
+    Stop,
+    /// It is gone.
+    Remove,
+}
+
 /// What can happen to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,6 +85,8 @@ pub enum ImageAction {
     Load,
     /// It was made from a root file system.
     Import,
+    /// It was written to an archive.
+    Save,
     /// It got a further name.
     Tag,
     /// It lost a name.

@@ -12,6 +12,7 @@ pub mod health;
 pub mod id;
 pub mod image;
 pub mod ports;
+pub mod sandbox;
 pub mod signal;
 pub mod spec;
 #[cfg(any(test, feature = "testing"))]

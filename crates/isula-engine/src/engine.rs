@@ -1,11 +1,14 @@
 //! The engine itself.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use isula_core::{event::Event, spec::Defaults};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Ports, Settings, events, index::Index};
+use crate::{Ports, Settings, events, index::Index, sandbox::SandboxIndex};
 
 /// All containers, and the use cases on them.
 pub struct Engine {
@@ -14,7 +17,12 @@ pub struct Engine {
     /// The part of the settings that goes into every spec.
     pub(crate) defaults: Defaults,
     pub(crate) index: Index,
+    pub(crate) sandboxes: SandboxIndex,
+    /// The CIDR blocks that kubelet gave for pods.
+    pub(crate) pod_ranges: Mutex<Vec<String>>,
     pub(crate) events: broadcast::Sender<Event>,
+    /// Warnings about containers of sandboxes that were logged.
+    pub(crate) warnings: Mutex<BTreeSet<String>>,
     /// What recovery found damaged, in words.
     pub(crate) damage: Mutex<Vec<String>>,
     /// Nothing is supervised any more.
@@ -31,7 +39,10 @@ impl Engine {
             settings,
             defaults,
             index: Index::default(),
+            sandboxes: SandboxIndex::default(),
+            pod_ranges: Mutex::default(),
             events: broadcast::Sender::new(events::CAPACITY),
+            warnings: Mutex::default(),
             damage: Mutex::default(),
             retired: watch::Sender::new(false),
         })
@@ -47,6 +58,18 @@ impl Engine {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// The CIDR blocks that kubelet gave for pods (`UpdateRuntimeConfig`), for the plugins that ask
+    /// for `ipRanges`. Kubelet tells again after a restart.
+    pub fn set_pod_ranges(&self, ranges: Vec<String>) {
+        *self.pod_ranges.lock().unwrap_or_else(PoisonError::into_inner) = ranges;
+    }
+
+    /// As it was set last.
+    #[must_use]
+    pub fn pod_ranges(&self) -> Vec<String> {
+        self.pod_ranges.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends all supervision: containers run on, and what becomes of them is the next daemon's to

@@ -1,9 +1,12 @@
 //! What can go wrong in a use case.
 
+use std::time::Duration;
+
 use isula_core::{
     container::{FilterError, Invalid, TransitionError},
     error::{ErrorKind, PortError},
     id::{ContainerId, IdError},
+    sandbox::{SandboxId, SandboxTransitionError},
     spec::SpecError,
     user::UserError,
 };
@@ -15,6 +18,46 @@ pub enum Error {
     /// No container has this name, id or prefix of an id.
     #[error("no such container: {0}")]
     NoSuchContainer(String),
+    /// No sandbox has this id or prefix of an id.
+    #[error("no such sandbox: {0}")]
+    NoSuchSandbox(String),
+    /// Another sandbox has the same metadata.
+    #[error("the sandbox name {name:?} is already in use by sandbox {holder}")]
+    SandboxTaken {
+        /// Name, namespace and attempt.
+        name: String,
+        /// Who has it.
+        holder: SandboxId,
+    },
+    /// The sandbox must be ready for this.
+    #[error("sandbox {0} is not ready: it is {1}")]
+    SandboxNotReady(String, &'static str),
+    /// The state of the sandbox does not allow it.
+    #[error("sandbox {id}: {source}")]
+    SandboxTransition {
+        /// The sandbox.
+        id: SandboxId,
+        /// What was tried in which state.
+        #[source]
+        source: SandboxTransitionError,
+    },
+    /// There is no runtime of this name.
+    #[error("unknown runtime handler: {0}")]
+    UnknownHandler(String),
+    /// A control group in systemd's notation.
+    #[error("cgroup_parent {0}: the systemd cgroup driver is not supported, only cgroupfs")]
+    SystemdCgroup(String),
+    /// A container of a sandbox is started once.
+    #[error("container {0} is {1}: only a created one can be started")]
+    NotCreated(String, &'static str),
+    /// A process took too long and was killed.
+    #[error("the command in container {container} timed out after {limit:?}")]
+    ExecTimeout {
+        /// The container.
+        container: String,
+        /// How long it might take.
+        limit: Duration,
+    },
     /// Several ids begin so.
     #[error("multiple IDs found with provided prefix: {0}")]
     Ambiguous(String),
@@ -100,21 +143,26 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchContainer(_) => ErrorKind::NotFound,
-            Self::NameTaken { .. } => ErrorKind::AlreadyExists,
-            Self::Ambiguous(_) | Self::Name(_) | Self::User(_) | Self::Filter(_) => {
-                ErrorKind::InvalidInput
-            }
+            Self::NoSuchContainer(_) | Self::NoSuchSandbox(_) => ErrorKind::NotFound,
+            Self::NameTaken { .. } | Self::SandboxTaken { .. } => ErrorKind::AlreadyExists,
+            Self::Ambiguous(_)
+            | Self::UnknownHandler(_)
+            | Self::Name(_)
+            | Self::User(_)
+            | Self::Filter(_) => ErrorKind::InvalidInput,
             Self::Invalid(error) => error.kind(),
             Self::Spec(error) => error.kind(),
             Self::Transition { .. }
             | Self::NotRunning(_)
+            | Self::SandboxTransition { .. }
+            | Self::SandboxNotReady(..)
+            | Self::NotCreated(..)
             | Self::Paused(_)
             | Self::Join { .. }
             | Self::StillRunning(..) => ErrorKind::WrongState,
-            Self::NoLog(_) => ErrorKind::Unsupported,
+            Self::NoLog(_) | Self::SystemdCgroup(_) => ErrorKind::Unsupported,
             Self::Port { source, .. } | Self::Store(source) => source.kind(),
-            Self::Deadline { .. } => ErrorKind::DeadlineExceeded,
+            Self::Deadline { .. } | Self::ExecTimeout { .. } => ErrorKind::DeadlineExceeded,
         }
     }
 

@@ -1,15 +1,16 @@
 //! Publishing what happened: a bounded channel that holds nobody up.
 
 use isula_core::{
-    event::{ContainerAction, Event, ImageAction, What},
+    event::{ContainerAction, Event, ImageAction, SandboxAction, What},
     id::ContainerId,
+    sandbox::SandboxId,
 };
 use tokio::sync::broadcast;
 
 use crate::Engine;
 
 /// A subscriber that is further behind misses events.
-pub(crate) const CAPACITY: usize = 128;
+pub(crate) const CAPACITY: usize = 512;
 
 /// A subscription.
 pub struct Events(broadcast::Receiver<Event>);
@@ -40,6 +41,11 @@ impl Engine {
     /// Something happened to a container.
     pub(crate) fn publish(&self, id: &ContainerId, action: ContainerAction) {
         self.send(What::Container { id: id.clone(), action });
+    }
+
+    /// Something happened to a sandbox.
+    pub(crate) fn publish_sandbox(&self, id: &SandboxId, action: SandboxAction) {
+        self.send(What::Sandbox { id: id.clone(), action });
     }
 
     /// Something happened to an image.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use isula_core::{
     container::Source,
+    error::{ErrorKind, PortError},
     event::ImageAction,
     image::{Image, ImageId, Reference},
     ports::{ByteStream, ImportOptions, ProgressSink, PullOptions, RemovedImage},
+    sandbox::{PodMount, PodMountSource},
 };
 
 use crate::{Engine, Result};
@@ -84,6 +86,7 @@ impl Engine {
     /// # Errors
     /// Those of [`isula_core::ports::Images::remove`]; `InUse` while a container needs it.
     pub async fn remove_image(&self, query: &str, force: bool) -> Result<Vec<RemovedImage>> {
+        self.refuse_mounted(query)?;
         let removed = self.ports.images.remove(query, force).await?;
         for step in &removed {
             match step {
@@ -96,6 +99,23 @@ impl Engine {
             }
         }
         Ok(removed)
+    }
+
+    /// An image that a container has mounted is needed, though nothing was made from it.
+    fn refuse_mounted(&self, query: &str) -> Result<()> {
+        // What can't be found is refused by the store, in its own words.
+        let Ok(image) = self.ports.images.find(query) else { return Ok(()) };
+        let mounts = |mount: &PodMount| matches!(&mount.source, PodMountSource::Image { id: Some(id), .. } if *id == image.id);
+        let user = self.index.slots().into_iter().map(|slot| slot.container()).find(|container| {
+            container.pod.as_ref().is_some_and(|pod| pod.mounts.iter().any(mounts))
+        });
+        match user {
+            Some(container) if image.tags.len() <= 1 => {
+                let text = format!("image {query} is mounted in container {}", container.name);
+                Err(PortError::new(ErrorKind::InUse, text).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How many containers, in any state, were made from an image.

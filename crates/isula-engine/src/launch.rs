@@ -11,9 +11,10 @@ use isula_core::{
     container::{Container, DeviceMapping, MountKind, NamespaceMode, NetworkMode, Source},
     error::{ErrorKind, PortError, chain},
     id::{ContainerId, Name},
-    ports::{self, Attach, ContainerFiles, Host, Launch, Rootfs},
-    spec::{self, Device, Facts, Joined, files::HostFiles},
-    user::{self, ResolvedUser},
+    ports::{self, Attach, ContainerFiles, Host, Launch, PodPaths, Rootfs},
+    sandbox::{GroupsPolicy, Member, PodMountSource, Scope},
+    spec::{self, Device, Facts, Joined, PodFacts, PodSource, files::HostFiles},
+    user::{self, Memberships, ResolvedUser},
 };
 
 use crate::{Engine, Error, Result, slot::display_name, undo::Undo};
@@ -78,6 +79,7 @@ impl Engine {
             joined,
             sources: self.sources(container).await?,
             devices: self.devices(container).await?,
+            pod: self.pod_facts(container).await?,
         };
         let spec = spec::build(container, &facts)?;
         let host_files = self.host_files(container).await?;
@@ -90,6 +92,7 @@ impl Engine {
             rootfs,
             spec: Arc::new(spec),
             log: host.log.clone(),
+            cri_log: container.pod.as_ref().and_then(|pod| pod.log.clone()),
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             init: host.init,
@@ -98,7 +101,8 @@ impl Engine {
         Ok(Prepared { launch, user, host_files, fingerprint: hasher.finish() })
     }
 
-    fn rootfs(&self, container: &Container) -> Result<Rootfs> {
+    /// What its root file system is mounted from.
+    pub(crate) fn rootfs(&self, container: &Container) -> Result<Rootfs> {
         match &container.source {
             Source::Directory(path) => Ok(Rootfs::Directory(PathBuf::from(path))),
             Source::Image { id, .. } => {
@@ -117,15 +121,22 @@ impl Engine {
         root: Root,
     ) -> Result<ResolvedUser> {
         let group_add = &container.host.group_add;
+        let memberships = match container.pod.as_ref().map(|pod| pod.groups_policy) {
+            None => Memberships::Unchosen,
+            Some(GroupsPolicy::Merge) => Memberships::Always,
+            Some(GroupsPolicy::Strict) => Memberships::Never,
+        };
         let passwd = self.read(container, root, "/etc/passwd");
         let group = async {
-            match user::needs_groups(wanted, group_add) {
+            let needed = memberships == Memberships::Always;
+            match needed || user::needs_groups(wanted, group_add) {
                 true => self.read(container, root, "/etc/group").await,
                 false => Ok(None),
             }
         };
         let (passwd, group) = tokio::try_join!(passwd, group)?;
-        Ok(user::resolve(wanted, passwd.as_deref(), group.as_deref(), group_add)?)
+        let files = (passwd.as_deref(), group.as_deref());
+        Ok(user::resolve_with(wanted, files, group_add, memberships)?)
     }
 
     async fn read(
@@ -217,7 +228,7 @@ impl Engine {
     }
 
     /// Runs what may block on the pool for that.
-    async fn on_host<T: Send + 'static>(
+    pub(crate) async fn on_host<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Host) -> ports::Result<T> + Send + 'static,
     ) -> ports::Result<T> {
@@ -230,30 +241,91 @@ impl Engine {
         }
     }
 
-    /// The processes whose namespaces the container joins.
+    /// The namespaces of other containers, or of its sandbox, that the container joins.
     ///
     /// # Errors
-    /// One of them does not run.
-    pub(crate) fn joined(&self, container: &Container) -> Result<Joined> {
+    /// One of them does not run, or the sandbox has no namespaces (any more).
+    pub(crate) async fn joined(&self, container: &Container) -> Result<Joined> {
+        if let Some(pod) = &container.pod {
+            return self.joined_in_sandbox(container, pod).await;
+        }
         let host = &container.host;
         let network = match &host.network {
-            NetworkMode::Container(id) => Some(self.pid_of(id, "network")?),
+            NetworkMode::Container(id) => Some(self.namespace_of(id, "network", "net")?),
             NetworkMode::None | NetworkMode::Host => None,
         };
-        let other = |mode: &NamespaceMode, namespace| match mode {
-            NamespaceMode::Container(id) => self.pid_of(id, namespace).map(Some),
+        let other = |mode: &NamespaceMode, name| match mode {
+            NamespaceMode::Container(id) => self.namespace_of(id, name, name).map(Some),
             NamespaceMode::Private | NamespaceMode::Host => Ok(None),
         };
-        Ok(Joined { network, ipc: other(&host.ipc, "ipc")?, pid: other(&host.pid, "pid")? })
+        let (ipc, pid) = (other(&host.ipc, "ipc")?, other(&host.pid, "pid")?);
+        Ok(Joined { network, ipc, pid, ..Joined::default() })
     }
 
-    fn pid_of(&self, id: &ContainerId, namespace: &'static str) -> Result<i32> {
+    async fn joined_in_sandbox(&self, container: &Container, pod: &Member) -> Result<Joined> {
+        let id = &pod.sandbox;
+        let found = self.port_of(id, "find its namespaces", self.ports.pods.find(id)).await?;
+        let Some(paths) = found else {
+            return Err(Error::SandboxNotReady(id.to_string(), "without namespaces"));
+        };
+        let pid = match &pod.namespaces.pid {
+            Scope::Pod => {
+                let parent = container.host.cgroup_parent.as_deref().unwrap_or("/");
+                let work = self.ports.pods.pid_namespace(id, parent);
+                Some(self.port_of(id, "make its pid namespace", work).await?)
+            }
+            Scope::Target(target) => {
+                Some(self.namespace_of(&ContainerId::try_from(target.clone())?, "pid", "pid")?)
+            }
+            Scope::Container | Scope::Node => None,
+        };
+        let network =
+            (pod.namespaces.network != Scope::Node).then(|| self.ports.networks.namespace_path(id));
+        let PodPaths { uts, ipc, user, shm, .. } = paths;
+        Ok(Joined { network, ipc, pid, uts, user, shm })
+    }
+
+    fn namespace_of(
+        &self,
+        id: &ContainerId,
+        namespace: &'static str,
+        file: &str,
+    ) -> Result<PathBuf> {
         let other = self.index.get(id).map(|slot| slot.container());
         let run = other.as_ref().and_then(|other| other.state.run());
-        run.map(|run| run.pid).ok_or_else(|| {
+        let path = run.map(|run| PathBuf::from(format!("/proc/{}/ns/{file}", run.pid)));
+        path.ok_or_else(|| {
             let container = other.as_ref().map_or(id.short(), |other| other.name.as_str());
             Error::Join { namespace, container: container.to_owned() }
         })
+    }
+
+    /// What the container gets of its sandbox.
+    async fn pod_facts(&self, container: &Container) -> Result<Option<PodFacts>> {
+        let Some(pod) = &container.pod else { return Ok(None) };
+        let mut sources = Vec::with_capacity(pod.mounts.len());
+        for mount in &pod.mounts {
+            sources.push(match &mount.source {
+                PodMountSource::Host(path) => {
+                    let path = path.clone();
+                    let work = self.on_host(move |host| host.bind_source(&path, true));
+                    PodSource::Host(self.port(container, "mount a path of the host", work).await?)
+                }
+                PodMountSource::Image { id: Some(id), .. } => {
+                    let layers = self.ports.snapshots.layers(id);
+                    let layers =
+                        layers.map_err(|source| cannot(container, "mount an image", source))?;
+                    PodSource::Layers(layers)
+                }
+                PodMountSource::Image { reference, .. } => {
+                    let error = format!("image volume {reference}: it was not resolved");
+                    let source = PortError::new(ErrorKind::Internal, error);
+                    return Err(cannot(container, "mount an image", source));
+                }
+            });
+        }
+        let files = self.ports.sandboxes.sandbox_directory(&pod.sandbox);
+        Ok(Some(PodFacts { files, sources }))
     }
 
     /// Makes the container's volumes where they are missing; a new one gets the image's content.
@@ -307,6 +379,6 @@ fn mapped(host: &dyn Host, mapping: &DeviceMapping) -> ports::Result<Vec<Device>
         .collect())
 }
 
-fn cannot(container: &Container, action: &'static str, source: PortError) -> Error {
+pub(crate) fn cannot(container: &Container, action: &'static str, source: PortError) -> Error {
     Error::Port { object: display_name(container), action, source }
 }

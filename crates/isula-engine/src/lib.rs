@@ -12,22 +12,28 @@ pub mod container;
 mod engine;
 mod error;
 mod events;
+mod filesystems;
 mod images;
 mod index;
 mod launch;
+pub mod member;
 mod overview;
 mod recover;
+mod sandbox;
 mod settings;
 mod slot;
+mod storage;
 mod supervise;
 mod undo;
 
 pub use engine::Engine;
 pub use error::Error;
 pub use events::{Events, Missed};
+pub use filesystems::Storage;
 pub use overview::Counts;
 pub use recover::Recovery;
 pub use settings::{Patience, Ports, Settings, StopOptions, Umask};
+pub use storage::{ContainerUsage, DiskUsage, ImageUsage, Pruned, VolumeUsage};
 
 /// What a use case gives back.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -53,4 +59,20 @@ pub const FAULT_POINTS: [&str; 18] = [
     "rm.snapshot",
     "rm.volumes",
     "rm.records",
+];
+
+/// Those of running, stopping and removing a sandbox.
+pub const SANDBOX_FAULT_POINTS: [&str; 12] = [
+    "runp.named",
+    "runp.intent",
+    "runp.namespaces",
+    "runp.attached",
+    "runp.ready",
+    "stopp.intent",
+    "stopp.containers",
+    "stopp.detached",
+    "stopp.down",
+    "rmp.intent",
+    "rmp.containers",
+    "rmp.record",
 ];

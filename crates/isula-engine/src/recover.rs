@@ -60,6 +60,7 @@ impl Engine {
         let damage = damage.map(|one| format!("{}: {}", one.path.display(), one.reason)).collect();
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = damage;
 
+        recovery.quarantined.extend(self.load_sandboxes(&mut recovery.notes).await?);
         let slots = self.index.slots();
         let alive = |slot: &&Arc<Slot>| {
             matches!(slot.container().state, State::Starting | State::Running(_) | State::Paused(_))
@@ -79,6 +80,7 @@ impl Engine {
             .await;
         recovery.notes.extend(notes.into_iter().flatten());
         self.match_layers(&mut recovery.notes).await;
+        self.recover_sandboxes(&mut recovery.notes).await;
         let left = self.index.slots();
         recovery.containers = left.len();
         recovery.running =

@@ -1,10 +1,13 @@
 //! What the engine is given: the ports and the typed section of the daemon's configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use isula_core::{
     container::{LogConfig, Ulimit},
-    ports::{Clock, Entropy, Host, Images, Records, Runtime, Snapshots, Volumes},
+    ports::{
+        Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords, Snapshots,
+        Volumes,
+    },
     signal::Signal,
     spec::Defaults,
 };
@@ -20,6 +23,9 @@ pub struct Ports {
     pub images: Arc<dyn Images>,
     pub volumes: Arc<dyn Volumes>,
     pub runtime: Arc<dyn Runtime>,
+    pub networks: Arc<dyn Networks>,
+    pub pods: Arc<dyn Pods>,
+    pub sandboxes: Arc<dyn SandboxRecords>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub host: Arc<dyn Host>,
@@ -30,6 +36,8 @@ pub struct Ports {
 pub struct Settings {
     /// OCI runtime of containers that ask for none.
     pub default_runtime: String,
+    /// Runtime handlers that are not called as the runtime they mean.
+    pub runtime_handlers: BTreeMap<String, String>,
     /// For the edges: the log of containers whose request names none.
     pub default_log: LogConfig,
     /// Resource limits that every container gets unless it sets its own of the same name.
@@ -52,6 +60,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             default_runtime: "lcr".to_owned(),
+            runtime_handlers: BTreeMap::new(),
             default_log: LogConfig::default(),
             default_ulimits: Vec::new(),
             cgroup_parent: "/isulad".to_owned(),

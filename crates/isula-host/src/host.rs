@@ -68,11 +68,17 @@ impl Machine {
             can_raise_limits: effective & (1 << CAP_SYS_RESOURCE) != 0,
             capabilities: names(effective & capabilities(&status, "CapBnd")),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+            apparmor: text_is("/sys/module/apparmor/parameters/enabled", "Y"),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             oom_score_adj: number("/proc/self/oom_score_adj").unwrap_or(0),
             swap_accounting: accounts_swap(),
         };
         Self { facts }
     }
+}
+
+fn text_is(path: &str, wanted: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.trim() == wanted)
 }
 
 impl Host for Machine {

@@ -1,11 +1,14 @@
-//! The adaptors that touch the host: runtimes and shims, logs, the records on disk, volumes, and
-//! the facts of the machine. It knows nothing of images.
+//! The adaptors that touch the host: runtimes and shims, logs, networks, the records on disk,
+//! volumes, and the facts of the machine. It knows nothing of images.
 
 #![forbid(unsafe_code)]
 
 pub mod host;
 pub mod logs;
+pub mod network;
+pub mod pods;
 mod ready;
 pub mod records;
 pub mod runtime;
+mod usage;
 pub mod volumes;

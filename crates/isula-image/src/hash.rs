@@ -14,6 +14,20 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
+/// Hashes bytes that are written.
+#[derive(Default)]
+pub(crate) struct Hasher(Sha256);
+
+impl Hasher {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        Digest::from_sha256(self.0.finalize().into())
+    }
+}
+
 /// A buffer that hashes and counts what is read through it.
 pub(crate) struct Hashing<R> {
     input: R,

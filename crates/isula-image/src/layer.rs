@@ -10,13 +10,18 @@
 //! failed, takes over. A hold keeps a layer from being removed until an image has it; a layer
 //! that neither is held nor part of an image is removed.
 
-use std::{io::Read, sync::Arc};
+use std::{
+    io::{BufRead, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use isula_core::{
     error::{ErrorKind, PortError},
     fault,
     image::Digest,
 };
+use isula_sys::beneath::writeback::{self, Guarantee};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
@@ -25,9 +30,16 @@ use crate::{
     compression::Inflated,
     error::{corrupt, from_io},
     hash::{AtMost, Excess, Hashing},
+    recipe::{self, Recording},
     store::{Shared, Store, files},
-    unpack::{Contents, unpack},
+    unpack::{Contents, unpack_noting},
 };
+
+/// A layer's recipe, beside its tree.
+pub(crate) const RECIPE: &str = "recipe";
+/// How much is read after the end of an archive, or after it proved to be none, to know the digest of
+/// the whole.
+const REST_LIMIT: u64 = 64 << 20;
 
 /// What an operation of the store is part of; names its fault points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +160,7 @@ impl Store {
         if !unpacked.is_ended {
             return Err(corrupt("the archive ends without its end mark: it is cut off"));
         }
-        let hold = LayerHold::new(&self.shared, unpacked.diff_id.clone());
+        let hold = LayerHold::new(&self.shared, unpacked.record.diff_id.clone());
         unpacked.commit(origin)?;
         Ok(hold)
     }
@@ -175,10 +187,10 @@ impl LayerClaim {
         origin: Origin,
     ) -> Result<LayerHold, PortError> {
         let unpacked = Unpacked::new(&self.hold.shared, source, blob)?;
-        if unpacked.diff_id != self.hold.diff_id {
+        if unpacked.record.diff_id != self.hold.diff_id {
             return Err(corrupt(format!(
                 "the layer unpacks to {} and not to {} as its configuration says",
-                unpacked.diff_id, self.hold.diff_id
+                unpacked.record.diff_id, self.hold.diff_id
             )));
         }
         unpacked.commit(origin)?;
@@ -192,13 +204,15 @@ pub(crate) struct LayerRecord {
     pub(crate) diff_id: Digest,
     #[serde(flatten)]
     pub(crate) contents: Contents,
+    /// Bytes of its tar, which can be made again with the layer's recipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tar: Option<u64>,
 }
 
 /// A layer in a directory of its own in `tmp/`.
 struct Unpacked {
     dir: files::Scratch,
-    diff_id: Digest,
-    contents: Contents,
+    record: LayerRecord,
     is_ended: bool,
 }
 
@@ -218,30 +232,33 @@ impl Unpacked {
             Excess::Malformed("the layer is longer than its manifest says"),
         );
         let mut compressed = Hashing::new(source);
-        let passed = shared.pass(&mut compressed, &diff);
+        let passed = shared.pass(&mut compressed, dir.path());
         let passed = match (passed, blob) {
             // Damage is told by the digest, whatever it did to the unpacking.
             (Err(error), Some(blob)) if error.kind() == ErrorKind::Corrupt => {
-                check_blob(compressed, blob)?;
-                return Err(error);
+                let told = to_the_end(compressed)?.and_then(|found| check_blob(found, blob).err());
+                return Err(told.unwrap_or(error));
             }
             (Ok(passed), Some(blob)) => {
-                check_blob(compressed, blob)?;
+                let found = to_the_end(compressed)?
+                    .ok_or_else(|| corrupt("the layer goes on long after its end"))?;
+                check_blob(found, blob)?;
                 passed
             }
             (passed, _) => passed?,
         };
-        let (diff_id, contents, is_ended) = passed;
-        Ok(Self { dir, diff_id, contents, is_ended })
+        let (record, is_ended) = passed;
+        Ok(Self { dir, record, is_ended })
     }
 
     fn commit(self, origin: Origin) -> Result<(), PortError> {
-        let Self { dir, diff_id, contents, .. } = self;
-        let record = LayerRecord { diff_id, contents };
+        let Self { dir, record, .. } = self;
         // Made last: the commit of the journal that makes this record durable makes all before
         // it durable too (see `unpack::writeback`).
         files::write_new(&dir.path().join("layer.json"), &files::json(&record)?)?;
-        files::sync_dir(dir.path())?;
+        if writeback::guarantee(dir.path()) == Guarantee::EachFile {
+            files::sync_dir(dir.path())?;
+        }
         origin.passes(Step::LayerUnpacked);
         dir.shared().commit_layer(&dir, record)?;
         origin.passes(Step::LayerCommitted);
@@ -249,9 +266,7 @@ impl Unpacked {
     }
 }
 
-fn check_blob(compressed: Hashing<impl Read>, blob: Blob<'_>) -> Result<(), PortError> {
-    let (digest, size) =
-        compressed.finish().map_err(|error| from_io("cannot read the layer", error))?;
+fn check_blob((digest, size): (Digest, u64), blob: Blob<'_>) -> Result<(), PortError> {
     if size != blob.size {
         return Err(corrupt(format!(
             "the layer {} has {size} bytes and not {} as its manifest says",
@@ -264,25 +279,50 @@ fn check_blob(compressed: Hashing<impl Read>, blob: Blob<'_>) -> Result<(), Port
     }
 }
 
+/// Reads on to the end, but not for ever: none if there is more than [`REST_LIMIT`].
+fn to_the_end<R: Read>(mut stream: Hashing<R>) -> Result<Option<(Digest, u64)>, PortError> {
+    let failed = |error| from_io("cannot read the layer", error);
+    let mut left = REST_LIMIT;
+    loop {
+        let length = stream.fill_buf().map_err(failed)?.len();
+        let Some(less) = left.checked_sub(length as u64) else { return Ok(None) };
+        left = less;
+        match length {
+            0 => return stream.finish().map(Some).map_err(failed),
+            length => stream.consume(length),
+        }
+    }
+}
+
 impl Shared {
     fn pass(
         &self,
         compressed: &mut Hashing<impl Read>,
-        diff: &std::path::Path,
-    ) -> Result<(Digest, Contents, bool), PortError> {
+        dir: &Path,
+    ) -> Result<(LayerRecord, bool), PortError> {
         let failed = |error| from_io("cannot read the layer", error);
         let inflated = Inflated::new(compressed).map_err(failed)?;
         let limit = self.settings.unpacked_limit.unwrap_or(u64::MAX);
         let excess = Excess::TooLarge("the layer is larger than the limit on unpacked layers");
         let inflated = AtMost::new(inflated, limit, excess);
-        let mut archive = Reader::new(Hashing::new(inflated));
-        let contents = unpack(&mut archive, diff)?;
+        let (diff, recipe) = (dir.join("diff"), dir.join(RECIPE));
+        let unwritable = |error| PortError::io("cannot write the layer's recipe", error);
+        let recording = Recording::new(Hashing::new(inflated), &recipe).map_err(unwritable)?;
+        let mut archive = Reader::new(recording);
+        let contents = unpack_noting(&mut archive, &diff, recipe::note)?;
         let is_ended = archive.has_ended();
-        let (diff_id, _) = archive.into_rest().finish().map_err(failed)?;
-        Ok((diff_id, contents, is_ended))
+        let (rest, tar) = archive.into_rest().finish(&recipe, REST_LIMIT).map_err(failed)?;
+        let tar = tar.filter(|_| !contents.replaced);
+        if tar.is_none() {
+            files::remove(&recipe)?;
+        }
+        let (diff_id, _) = to_the_end(rest)?
+            .ok_or_else(|| corrupt("the layer goes on long after the end of its archive"))?;
+        Ok((LayerRecord { diff_id, contents, tar }, is_ended))
     }
 
-    /// Makes an unpacked layer visible. Somebody else's equal layer is as good.
+    /// Makes an unpacked layer visible. Somebody else's equal layer is as good. That its name is
+    /// durable too is seen to by the commit of the image; without that the layer is worth nothing.
     fn commit_layer(&self, dir: &files::Scratch, record: LayerRecord) -> Result<(), PortError> {
         let path = self.layout.layer(&record.diff_id);
         let mut layers = self.layers();
@@ -290,7 +330,6 @@ impl Shared {
             files::rename(dir.path(), &path)?;
             layers.insert(record);
         }
-        drop(layers);
-        files::sync_dir(&self.layout.layers())
+        Ok(())
     }
 }

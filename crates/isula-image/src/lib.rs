@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! blobs/sha256/<hex>       manifests and configurations, byte for byte
-//! layers/<diff id>/        diff/ (the unpacked tree) and layer.json; appears by one rename
+//! layers/<diff id>/        diff/ (the unpacked tree), recipe (of its tar) and layer.json; appears by
+//!                          one rename
 //! images/<image id>.json   an image; appears by one rename, after all it names is durable
 //! refs/<sha256>.json       one name of one image (`.new`: takes effect with its image)
 //! snapshots/<container>/   diff/ and work/ of overlay, and an empty file that names the image
@@ -22,16 +23,26 @@ pub mod json;
 pub mod layer;
 pub mod manifest;
 pub mod platform;
+#[cfg(any(test, feature = "testing"))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "it is a test")]
+pub mod probe;
 pub mod pull;
 pub mod registry;
 
 mod archive;
+mod check;
 mod compression;
 mod config;
+mod embed;
 mod error;
 mod hash;
 mod import;
 mod load;
+mod merged;
+mod pack;
+mod recipe;
+mod reserve;
+mod save;
 mod snapshot;
 mod store;
 mod stream;

@@ -2,6 +2,8 @@
 //! with the directory as its root, then acted on by descriptor. No function here follows a
 //! symbolic link in the last component of a name.
 
+pub mod list;
+pub mod space;
 pub mod tree;
 pub mod writeback;
 

@@ -17,6 +17,15 @@ pub const EISDIR: i32 = libc::EISDIR;
 /// Invalid argument.
 pub const EINVAL: i32 = libc::EINVAL;
 
+/// Inappropriate ioctl for device.
+pub const ENOTTY: i32 = libc::ENOTTY;
+/// Operation not supported.
+pub const EOPNOTSUPP: i32 = libc::EOPNOTSUPP;
+/// No such process; of quotas: they are off.
+pub const ESRCH: i32 = libc::ESRCH;
+/// Function not implemented.
+pub const ENOSYS: i32 = libc::ENOSYS;
+
 /// The text of an error number: `no such file or directory`.
 #[must_use]
 pub fn text(errno: i32) -> String {

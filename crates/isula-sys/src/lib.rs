@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod packet;
 pub mod process;
 pub mod pty;
+pub mod quota;
 pub mod sealed;
 pub mod seccomp;
 pub mod signal;

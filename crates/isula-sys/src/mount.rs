@@ -230,6 +230,14 @@ impl Filesystem {
         Ok(rustix::mount::fsconfig_set_flag(self.0.as_fd(), key)?)
     }
 
+    /// Sets a parameter to a file. Overlayfs takes its layers so since Linux 6.13.
+    ///
+    /// # Errors
+    /// `EINVAL` when the file system does not know it or takes no file.
+    pub fn set_file(&self, key: &str, file: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(rustix::mount::fsconfig_set_fd(self.0.as_fd(), key, file)?)
+    }
+
     /// Makes the file system and a detached mount of it with these attributes.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::ptr;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
@@ -241,11 +242,58 @@ pub fn wait_at_most(pidfd: BorrowedFd<'_>, time: Option<std::time::Duration>) ->
 /// # Errors
 /// When there is no such process.
 pub fn start_time(pid: i32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let stat = read_stat(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may hold anything; field 22 is the 20th after it (proc(5)).
     let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
     let field = after.split_ascii_whitespace().nth(19);
     field.and_then(|field| field.parse().ok()).ok_or_else(|| Errno::PROTO.into())
+}
+
+/// The text of a `stat` file, which is made anew for each open and read at once: 52 numbers of at
+/// most 20 digits, and a name.
+fn read_stat(path: String) -> io::Result<String> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut buffer = [0; 1200];
+    let length = rustix::io::read(&file, &mut buffer)?;
+    Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
+}
+
+/// The memory that `/proc/PID/cmdline` shows of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandLine {
+    start: usize,
+    length: usize,
+}
+
+impl CommandLine {
+    /// That of this process and, as long as they run no other program, of its copies.
+    ///
+    /// # Errors
+    /// When procfs is not mounted.
+    pub fn own() -> io::Result<Self> {
+        let stat = read_stat("/proc/self/stat".to_owned())?;
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        // Fields 48 and 49, `arg_start` and `arg_end`; the first after the name is the third.
+        let mut fields = after.split_ascii_whitespace().skip(45).map(str::parse::<usize>);
+        match (fields.next(), fields.next()) {
+            (Some(Ok(start)), Some(Ok(end))) if start > 0 && end > start => {
+                Ok(Self { start, length: end - start })
+            }
+            _ => Err(Errno::PROTO.into()),
+        }
+    }
+
+    /// Shows these bytes from `offset` on; what does not fit is left out. Rust's own list of
+    /// arguments must not be asked for after.
+    pub fn show(self, offset: usize, text: &[u8]) {
+        let room = self.length.saturating_sub(offset + 1);
+        let length = text.len().min(room);
+        let target = ptr::with_exposed_provenance_mut::<u8>(self.start + offset.min(self.length));
+        // SAFETY: `start` and `length` are the kernel's own bounds of the arguments, which lie on
+        // this process' stack, are writable, and live as long as it; `length` bytes from `offset`
+        // on lie within them. Nothing holds a reference to them, and there is one thread.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), target, length) };
+    }
 }
 
 /// Forbids tracing this process and following its links in `/proc`, until the next exec.
@@ -284,6 +332,12 @@ pub fn become_subreaper() -> io::Result<()> {
 /// `EMFILE`.
 pub fn duplicate(descriptor: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, 3)?)
+}
+
+/// Whom this process runs as.
+#[must_use]
+pub fn user_id() -> u32 {
+    rustix::process::getuid().as_raw()
 }
 
 #[cfg(test)]

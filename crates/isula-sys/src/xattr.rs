@@ -57,6 +57,40 @@ pub fn has(handle: impl AsFd, attribute: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Every attribute of the file that `handle` (also an `O_PATH` descriptor, also of a symbolic link)
+/// stands for, with its value, sorted by name. One that vanishes meanwhile is left out.
+///
+/// # Errors
+/// As `listxattr(2)` and `getxattr(2)`; a file system without attributes has none.
+pub fn all(handle: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    // What the kernel allows for the list of names and for one value (xattr(7)).
+    const LARGEST: usize = 64 << 10;
+    let path = descriptor_path(handle);
+    let length = match fs::listxattr(&path, &mut [0_u8; 0]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    let mut buffer = vec![0; LARGEST];
+    let length = fs::listxattr(&path, buffer.as_mut_slice())?;
+    let names = buffer.get(..length).unwrap_or_default().to_vec();
+    let mut found = Vec::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        match fs::getxattr(&path, name, buffer.as_mut_slice()) {
+            Ok(length) => {
+                found.push((name.to_vec(), buffer.get(..length).unwrap_or_default().to_vec()));
+            }
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// The value of an attribute of `path` (not followed); `None` when it has no such attribute.
 ///
 /// # Errors

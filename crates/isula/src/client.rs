@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use hyper_util::rt::TokioIo;
 use isula_api::v1::containers_client::ContainersClient;
 use isula_api::v1::images_client::ImagesClient;
+use isula_api::v1::storage_client::StorageClient;
 use isula_api::v1::system_client::SystemClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -93,6 +94,12 @@ impl Client {
     #[must_use]
     pub fn images(&self) -> ImagesClient<Channel> {
         ImagesClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// What is stored.
+    #[must_use]
+    pub fn storage(&self) -> StorageClient<Channel> {
+        StorageClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// The engine itself.

@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod client;
 mod cmd;
 mod create;
+mod credentials;
 mod error;
+mod fetch;
 mod flags;
 mod interrupt;
 pub mod json;
@@ -80,7 +83,16 @@ fn start(arguments: impl Iterator<Item = OsString>, runs: &mut bool, debug: &mut
     if name == "help" {
         return help(rest.first().map(String::as_str));
     }
-    let command = cmd::find(name)?;
+    let (command, rest) = match (cmd::group::find(name), rest.split_first()) {
+        (None, _) => (cmd::find(name)?, rest),
+        (Some(group), Some((word, rest))) if !matches!(word.as_str(), "--help" | "-h") => {
+            (group.command(word)?, rest)
+        }
+        (Some(group), _) => {
+            output::print(&group.help())?;
+            return Ok(0);
+        }
+    };
     *runs = command.runs_process;
     let arguments = command.syntax.parse(rest)?;
     *debug = top.on("debug") || arguments.on("debug");
@@ -95,7 +107,10 @@ fn start(arguments: impl Iterator<Item = OsString>, runs: &mut bool, debug: &mut
 
 fn help(name: Option<&str>) -> Outcome {
     let text = match name {
-        Some(name) => flags::help(&cmd::find(name)?.syntax),
+        Some(name) => match cmd::group::find(name) {
+            Some(group) => group.help(),
+            None => flags::help(&cmd::find(name)?.syntax),
+        },
         None => cmd::overview(&TOP),
     };
     output::print(&text)?;

@@ -3,6 +3,7 @@
 use isula_api::v1::{PullRequest, PulledImage, pull_progress::Progress as Step};
 
 use crate::client::Client;
+use crate::credentials;
 use crate::error::Failure;
 use crate::interrupt::or_interrupted;
 use crate::output::progress::Progress;
@@ -22,7 +23,7 @@ pub async fn pull(
     let request = PullRequest {
         reference: reference.to_owned(),
         platform: platform.to_owned(),
-        credentials: None,
+        credentials: credentials::find(credentials::registry_of(reference)).await?,
     };
     let pulled = or_interrupted(async {
         let mut steps = client.images().pull(request).await?.into_inner();

@@ -60,13 +60,17 @@ impl Container {
         let failed = |what: &'static str| move |error: io::Error| failure(what, &error);
         let bundle = isula_sys::files::open_directory(Path::new(&start.bundle))
             .map_err(failed("open the container's directory"))?;
-        let log = match start.log {
-            Some(rotation) => {
+        let log = match (start.cri_log, start.log) {
+            (Some(log), _) => {
+                let failed = failed("open the container's log");
+                Some(Log::open_cri(log).map_err(failed)?)
+            }
+            (None, Some(rotation)) => {
                 let directory =
                     process::duplicate(&bundle).map_err(failed("open the container's log"))?;
                 Some(Log::open(directory, rotation).map_err(failed("open the container's log"))?)
             }
-            None => None,
+            (None, None) => None,
         };
         let external = start.external.map(|external| Runtime::new(external, start.id));
         let (built, sides) = match &external {

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod protocol;
+pub mod template;
 
 mod built;
 mod container;
@@ -22,6 +23,7 @@ mod execs;
 mod external;
 mod failure;
 mod log;
+pub mod pod;
 mod poll;
 mod program;
 mod reaper;
@@ -32,26 +34,38 @@ mod streams;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 /// Where the program has to be in a container to be its init: see [`run`].
 pub const INIT_PATH: &str = reaper::PATH;
 
 /// The whole program. Called as [`INIT_PATH`] with a command as its arguments it is the init of a
-/// container; else it is a shim, whose standard input is the socket to the daemon and whose only
-/// argument, the container's id, is for people to see.
+/// container; with [`template::ARGUMENT`] it makes shims; else it is a shim, whose standard input
+/// is the socket to the daemon and whose only argument, the container's id, is for people to see.
 #[must_use]
 pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let name = arguments.next();
     if reaper::is_wanted(name.as_ref()) {
         return reaper::run(arguments);
     }
-    if arguments.next().is_some_and(|argument| argument == "--version") {
-        println!("isulad-shim {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
+    let argument = arguments.next();
+    match &argument {
+        Some(word) if word == "--version" => {
+            println!("isulad-shim {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Some(word) if word == pod::INIT => return pod::init(arguments),
+        Some(word) if word == pod::HOLDER => return pod::hold(arguments),
+        _ => {}
     }
-    match keep(rustix::stdio::stdin()) {
+    let served = settle(rustix::stdio::stdin()).and_then(|socket| {
+        match argument.is_some_and(|argument| argument == template::ARGUMENT) {
+            true => template::serve(&socket, keep),
+            false => keep(socket),
+        }
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("isulad-shim: {}", isula_sys::errno::describe(&error));
@@ -60,17 +74,17 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn keep(control: BorrowedFd<'_>) -> io::Result<()> {
+/// What a template has done for all its copies.
+fn settle(control: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // No core dump may hold what a container's environment held.
     isula_sys::process::forbid_tracing()?;
-    isula_sys::process::become_subreaper()?;
-    rustix::thread::set_name(c"isulad-shim")?;
     // Away from the terminal and the process group of whoever started the daemon.
     match rustix::process::setsid() {
         Ok(_) | Err(rustix::io::Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Whatever is made for this process alone says so itself; control groups are for all to see.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let socket = isula_sys::process::duplicate(control)?;
     let null = rustix::fs::open(
         "/dev/null",
@@ -78,5 +92,16 @@ fn keep(control: BorrowedFd<'_>) -> io::Result<()> {
         rustix::fs::Mode::empty(),
     )?;
     rustix::stdio::dup2_stdin(&null)?;
-    shim::Shim::new(socket)?.run()
+    Ok(socket)
+}
+
+fn keep(control: OwnedFd) -> io::Result<()> {
+    isula_sys::process::become_subreaper()?;
+    rustix::thread::set_name(c"isulad-shim")?;
+    // A copy of a template is in its session.
+    match rustix::process::setsid() {
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    shim::Shim::new(control)?.run()
 }

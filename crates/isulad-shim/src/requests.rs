@@ -1,13 +1,11 @@
 //! What the daemon asks for, and how it is done.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use isula_sys::files::{Durability, write_atomic_at};
 use isula_sys::packet as socket;
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 
 use crate::container::Container;
 use crate::execs::{self, Process};
@@ -54,6 +52,7 @@ impl Shim {
                 self.stop(serial);
                 Ok(())
             }
+            Request::ReopenLog => self.reopen_log().map(|()| self.tell(serial, &Message::Done)),
         };
         if let Err(failure) = result {
             let starting = self.container.is_none();
@@ -62,6 +61,11 @@ impl Shim {
                 self.give_up();
             }
         }
+    }
+
+    fn reopen_log(&mut self) -> Result<(), Failure> {
+        let container = self.running()?;
+        container.streams.reopen_log().map_err(|error| failure("reopen the log", &error))
     }
 
     fn has_ended(&self) -> bool {
@@ -78,29 +82,28 @@ impl Shim {
         if self.container.is_some() {
             return Err(wrong_state("the container was started before"));
         }
-        self.settle_in(&start.directory)
-            .map_err(|error| failure("use the run directory", &error))?;
+        let facts = self.settle_in(&start.directory);
+        let facts = facts.map_err(|error| failure("use the run directory", &error))?;
         let container = Container::start(&self.poll, start, plan, session)?;
         // The daemon that asked for it knows the pid by the answer, another one finds it here.
-        let written = write_facts(Some((container.started.pid, container.started.pid_start)));
+        // Where that fails it is not worth a container: the socket tells as well.
+        let _ = note(&facts, (container.started.pid, container.started.pid_start));
         let started = container.started.clone();
         self.container = Some(container);
-        if written.is_err() {
-            // Not worth a container: the socket tells as well.
-            let _ = write_facts(None);
-        }
         self.tell(serial, &Message::Started(started));
         Ok(())
     }
 
     /// Goes to the run directory, says there who it is, and listens for daemons to come.
-    fn settle_in(&mut self, directory: &str) -> io::Result<()> {
+    fn settle_in(&mut self, directory: &str) -> io::Result<OwnedFd> {
         rustix::process::chdir(directory)?;
-        write_facts(None)?;
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::TRUNC;
+        let facts = rustix::fs::open(FACTS, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+        note(&facts, self.own)?;
         let listener = socket::listen(Path::new(SOCKET))?;
         self.poll.add(&listener, Token::Listener, EventFlags::IN)?;
         self.listener = Some(listener);
-        Ok(())
+        Ok(facts)
     }
 
     fn status(&self) -> Message {
@@ -216,14 +219,9 @@ impl Shim {
     }
 }
 
-/// Writes who the shim is, and its init process once there is one, into the run directory.
-fn write_facts(init: Option<(i32, u64)>) -> io::Result<()> {
-    let pid = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut text = format!("{pid} {}\n", isula_sys::process::start_time(pid)?);
-    if let Some((pid, start)) = init {
-        text.push_str(&format!("{pid} {start}\n"));
-    }
-    let owner = Mode::RUSR | Mode::WUSR;
-    let name = OsStr::new(FACTS);
-    write_atomic_at(rustix::fs::CWD, name, text.as_bytes(), (owner, Durability::Unsynced))
+/// Adds a line with a process to the file that says who the shim is, and its init process once
+/// there is one. A line comes whole: it is one write(2).
+fn note(facts: &OwnedFd, (pid, start): (i32, u64)) -> io::Result<()> {
+    rustix::io::write(facts, format!("{pid} {start}\n").as_bytes())?;
+    Ok(())
 }

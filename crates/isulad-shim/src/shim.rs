@@ -41,6 +41,8 @@ pub struct Shim {
     pub(crate) stopping: Option<u32>,
     control: Option<Control>,
     signals: SignalFile,
+    /// This process: its pid and start time.
+    pub(crate) own: (i32, u64),
     /// When it leaves whatever clients do.
     farewell: Option<Instant>,
 }
@@ -62,8 +64,10 @@ impl Shim {
             Signal::TERM,
         ])?;
         poll.add(&signals, Token::Signals, EventFlags::IN)?;
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let own = (pid, process::start_time(pid)?);
         let control = Some(Control::new(&poll, control)?);
-        Ok(Self {
+        let mut shim = Self {
             poll,
             // Not filled: what is never read into takes no memory.
             buffer: Vec::with_capacity(stream::LIMIT),
@@ -76,8 +80,11 @@ impl Shim {
             stopping: None,
             control,
             signals,
+            own,
             farewell: None,
-        })
+        };
+        shim.tell(0, &Message::Hello { pid, start: own.1 });
+        Ok(shim)
     }
 
     /// Serves until there is nothing left to do.

@@ -4,6 +4,7 @@
 //! not exist yet are errors that name file, line and key. Keys of former versions that change
 //! nothing here are passed over with a warning.
 
+mod cri;
 mod file;
 mod keys;
 mod parse;
@@ -15,6 +16,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use isula_core::container::{LogConfig, Ulimit};
 use tracing::level_filters::LevelFilter;
 
+pub use keys::ProxyEntry;
 pub use parse::log_options;
 
 /// Where the file is when no flag says so. A missing one is no error then.
@@ -57,10 +59,46 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Layers fetched at once.
     pub concurrent_downloads: usize,
+    /// Networks of pods and containers.
+    pub network: Network,
+    /// The Container Runtime Interface.
+    pub cri: Cri,
+    /// How often a request to a registry is tried; the client's own number when absent.
+    pub download_attempts: Option<u32>,
+    /// Proxies that come before those of the environment.
+    pub proxies: ProxyEntry,
+    /// The most bytes that a layer may unpack to.
+    pub layer_limit: Option<u64>,
     /// The shim.
     pub shim: PathBuf,
     /// What was passed over.
     pub warnings: Vec<String>,
+}
+
+/// CNI networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Where conflists are.
+    pub conf_dir: PathBuf,
+    /// Where plugins are looked for, in order.
+    pub bin_dirs: Vec<PathBuf>,
+    /// The built-in plugins are used where a conflist names them.
+    pub native: bool,
+    /// How long an attachment may take.
+    pub timeout: Duration,
+}
+
+/// The Container Runtime Interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cri {
+    /// Names of runtime handlers to the runtimes they mean.
+    pub runtimes: BTreeMap<String, String>,
+    /// Images that kubelet must not remove: whole references, or beginnings with `*`.
+    pub pinned_images: Vec<String>,
+    /// Whether events are told.
+    pub pod_events: bool,
+    /// Port of exec, attach and port-forward on loopback; 0 is any free one.
+    pub streaming_port: u16,
 }
 
 /// The group of the sockets.

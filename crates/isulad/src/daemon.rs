@@ -6,6 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,10 +26,11 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
-    api,
+    api::{self, Api},
     config::{Config, Group},
+    cri::{self, Cri},
     listen::{self, Socket},
-    log, notify,
+    log, notify, serve, streaming,
     wire::{self, Wired},
 };
 
@@ -75,6 +77,9 @@ pub enum DaemonError {
     /// The containers can't be loaded.
     #[error("cannot recover the containers")]
     Recovery(#[from] isula_engine::Error),
+    /// The streaming server can't be made.
+    #[error(transparent)]
+    Streaming(#[from] streaming::StreamingError),
     /// The server failed.
     #[error("cannot serve")]
     Serve(#[from] tonic::transport::Error),
@@ -138,22 +143,19 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
         let path = damaged.path.display();
         tracing::warn!(%path, reason = %damaged.reason, "a damaged record was moved aside");
     }
-    let paths =
-        api::Paths { data_root: config.data_root.clone(), state_dir: config.state_dir.clone() };
-    let about = api::About {
-        paths,
-        mirrors: config.mirrors.clone(),
-        insecure_registries: config.insecure_registries.clone(),
-    };
+    let streaming = streaming(config, &wired).await?;
     let incoming = listen::accept(&sockets).map_err(DaemonError::Process)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = api::server(Arc::clone(&wired.engine), about).serve_with_incoming_shutdown(
-        ReceiverStream::new(incoming),
-        async {
-            // Stopped or forgotten: both end it.
-            let _ = stopped.await;
-        },
+    let server = serve::server(
+        Api::new(Arc::clone(&wired.engine), about(config)),
+        Cri::new(Arc::clone(&wired.engine), cri_settings(config), Arc::clone(&streaming)),
     );
+    // Its sessions end with the daemon; the processes in them go on.
+    tokio::spawn(streaming.serve());
+    let server = server.serve_with_incoming_shutdown(ReceiverStream::new(incoming), async {
+        // Stopped or forgotten: both end it.
+        let _ = stopped.await;
+    });
     let mut server = tokio::spawn(server);
     notify::ready();
     tracing::info!(
@@ -173,6 +175,33 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
     };
     drop(sockets);
     Ok(served?)
+}
+
+fn about(config: &Config) -> api::About {
+    let paths =
+        api::Paths { data_root: config.data_root.clone(), state_dir: config.state_dir.clone() };
+    api::About {
+        paths,
+        mirrors: config.mirrors.clone(),
+        insecure_registries: config.insecure_registries.clone(),
+        proxies: config.proxies.clone(),
+    }
+}
+
+fn cri_settings(config: &Config) -> cri::Settings {
+    cri::Settings {
+        data_root: config.data_root.clone(),
+        pinned: config.cri.pinned_images.clone(),
+        pod_events: config.cri.pod_events,
+    }
+}
+
+/// The server of exec, attach and port-forward, on loopback.
+async fn streaming(config: &Config, wired: &Wired) -> Result<Arc<streaming::Server>, DaemonError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.cri.streaming_port));
+    let options = streaming::Options { address, ..streaming::Options::default() };
+    let joiner = Arc::new(cri::Joiner(Arc::clone(&wired.engine)));
+    Ok(streaming::Server::bind(options, joiner).await?)
 }
 
 /// Lets requests finish for a while, then writes what must be written.

@@ -5,11 +5,14 @@
 
 mod api;
 mod config;
+mod cri;
 mod daemon;
 mod flags;
 mod listen;
 mod log;
 mod notify;
+mod serve;
+mod streaming;
 mod wire;
 
 use std::{error::Error, process::ExitCode};

@@ -6,6 +6,8 @@ use isula_core::{error::PortError, ports::Host};
 use isula_engine::{Engine, Ports, Settings, Umask};
 use isula_host::{
     host::{Kernel, Machine},
+    network::{self, CniNetworks},
+    pods::{self, HostPods},
     records::JournaledRecords,
     runtime::{self, ExternalRuntime, Runtimes},
     volumes::LocalVolumes,
@@ -13,6 +15,9 @@ use isula_host::{
 use isula_image::{Store, registry};
 
 use crate::config::Config;
+
+/// The most bytes that a layer may unpack to where nothing is configured: far more than any has.
+const LAYER_LIMIT: u64 = 256 << 30;
 
 /// The engine and what must be closed with it.
 pub struct Wired {
@@ -29,17 +34,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
     let root = &config.data_root;
     let records = JournaledRecords::open(root)?;
     let volumes = LocalVolumes::open(root, &records)?;
-    let store = Arc::new(Store::open(isula_image::Settings {
-        root: root.join("storage"),
-        registry: registry::Settings {
-            insecure: config.insecure_registries.clone(),
-            mirrors: config.mirrors.clone(),
-            proxies: registry::Proxies::from_environment(|name| std::env::var(name).ok()),
-            max_concurrent_downloads: config.concurrent_downloads,
-            ..registry::Settings::default()
-        },
-        unpacked_limit: None,
-    })?);
+    let store = Arc::new(Store::open(images(config))?);
     let external = |(name, (path, args)): (&String, &(String, Vec<String>))| {
         (name.clone(), ExternalRuntime { path: path.clone(), args: args.clone() })
     };
@@ -50,20 +45,43 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         cgroup_parent: config.cgroup_parent.clone(),
         start_timeout: config.start_timeout,
     })?;
+    let networks = CniNetworks::new(network::Settings {
+        state_dir: config.state_dir.clone(),
+        data_root: root.clone(),
+        conf_dir: config.network.conf_dir.clone(),
+        bin_dirs: config.network.bin_dirs.clone(),
+        native: config.network.native,
+        timeout: config.network.timeout,
+    });
     let machine = Machine::read();
     tracing::debug!(facts = ?machine.facts(), "the host");
+    let pods = HostPods::new(pods::Settings {
+        state_dir: config.state_dir.clone(),
+        shim_path: config.shim.clone(),
+        cgroup_parent: config.cgroup_parent.clone(),
+        facts: machine.facts().clone(),
+    })?;
     let ports = Ports {
         records: Arc::new(records.clone()),
         snapshots: Arc::clone(&store) as _,
         images: store,
         volumes: Arc::new(volumes),
         runtime: Arc::new(runtimes),
+        networks: Arc::new(networks),
+        pods: Arc::new(pods),
+        sandboxes: Arc::new(records.clone()),
         clock: Arc::new(Kernel),
         entropy: Arc::new(Kernel),
         host: Arc::new(machine),
     };
-    let settings = Settings {
+    Ok(Wired { engine: Engine::new(ports, settings(config)), records })
+}
+
+/// What the engine is told.
+fn settings(config: &Config) -> Settings {
+    Settings {
         default_runtime: config.default_runtime.clone(),
+        runtime_handlers: config.cri.runtimes.clone(),
         default_log: config.container_log.clone(),
         default_ulimits: config.ulimits.clone(),
         cgroup_parent: config.cgroup_parent.clone(),
@@ -71,8 +89,44 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         umask: if config.secure_umask { Umask::Secure } else { Umask::Normal },
         start_timeout: config.start_timeout,
         ..Settings::default()
+    }
+}
+
+/// What the image store is told.
+fn images(config: &Config) -> isula_image::Settings {
+    isula_image::Settings {
+        root: config.data_root.join("storage"),
+        registry: registry::Settings {
+            insecure: config.insecure_registries.clone(),
+            mirrors: config.mirrors.clone(),
+            proxies: proxies(config),
+            max_concurrent_downloads: config.concurrent_downloads,
+            retry: retry(config),
+            ..registry::Settings::default()
+        },
+        unpacked_limit: Some(config.layer_limit.unwrap_or(LAYER_LIMIT)),
+    }
+}
+
+/// What the configuration leaves open the environment says; an empty text is no proxy at all.
+fn proxies(config: &Config) -> registry::Proxies {
+    let around = registry::Proxies::from_environment(|name| std::env::var(name).ok());
+    let either = |configured: &Option<String>, around: Option<String>| {
+        configured.clone().or(around).filter(|text| !text.is_empty())
     };
-    Ok(Wired { engine: Engine::new(ports, settings), records })
+    registry::Proxies {
+        https: either(&config.proxies.https_proxy, around.https),
+        http: either(&config.proxies.http_proxy, around.http),
+        no_proxy: either(&config.proxies.no_proxy, around.no_proxy),
+    }
+}
+
+fn retry(config: &Config) -> registry::Retry {
+    let retry = registry::Retry::default();
+    match config.download_attempts {
+        Some(attempts) => registry::Retry { attempts: attempts.saturating_sub(1), ..retry },
+        None => retry,
+    }
 }
 
 impl Wired {

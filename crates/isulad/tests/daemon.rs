@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[allow(dead_code, reason = "each test program needs a part of it")]
 mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt};

@@ -77,6 +77,7 @@ fn plan(top: &Path, config: Value) -> Plan {
     let setting = Setting {
         id,
         bundle: top,
+        rootfs_idmapped: false,
         rootfs: Some(&rootfs),
         hierarchies: &Hierarchies::detect().unwrap(),
         cgroup_parent: "/lcr-library-test",

@@ -77,6 +77,28 @@ pub struct HostConfig {
     pub hooks: Option<serde_json::Value>,
 }
 
+impl HostConfig {
+    /// The most bytes that the writable layer may take (`size` of the storage options); `None` when
+    /// there is no limit, or it is not valid.
+    #[must_use]
+    pub fn storage_size(&self) -> Option<u64> {
+        let text = self.storage_options.get("size")?.to_ascii_lowercase();
+        let text = text.strip_suffix('b').unwrap_or(&text);
+        let text = text.strip_suffix('i').unwrap_or(text);
+        let shift = match text.chars().last()? {
+            'k' => 10,
+            'm' => 20,
+            'g' => 30,
+            't' => 40,
+            _ => 0,
+        };
+        let digits = if shift == 0 { text } else { text.get(..text.len() - 1)? };
+        let number =
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+        number.and_then(|number: u64| number.checked_mul(1 << shift)).filter(|bytes| *bytes > 0)
+    }
+}
+
 /// Whether and when the engine starts a container again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestartPolicy {

@@ -26,8 +26,8 @@ pub use invalid::Invalid;
 pub use merge::merge;
 pub use new::{Joins, NewContainer, Overrides};
 pub use state::{Event, Exit, Run, State, TransitionError};
-pub use verify::verify;
-pub(crate) use verify::{Rule, check_ulimit, extra_host, rule};
+pub(crate) use verify::{Rule, check_ulimit, extra_host, rule, sysctl_of};
+pub use verify::{verify, verify_resources};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{ContainerId, Name},
     image::ImageId,
+    sandbox::Member,
 };
 
 /// A container as it is recorded.
@@ -52,6 +53,8 @@ pub struct Container {
     pub config: Config,
     /// How it is tied to the host.
     pub host: HostConfig,
+    /// What it has as a member of a sandbox; absent for one that is in none.
+    pub pod: Option<Box<Member>>,
     /// Where it is in its life.
     pub state: State,
     /// How often the restart policy has started it again since a user did.

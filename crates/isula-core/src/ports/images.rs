@@ -6,7 +6,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{ByteStream, Result};
-use crate::image::{Image, ImageId, Reference};
+use crate::{
+    error::{ErrorKind, PortError},
+    image::{Digest, Image, ImageId, Reference},
+    sandbox::FilesystemUsage,
+};
 
 /// What a registry asks for.
 #[derive(Clone, PartialEq, Eq)]
@@ -85,7 +89,41 @@ pub struct ImageChange {
     pub reference: Option<Reference>,
 }
 
-/// The archive formats `load` reads; found out from the content.
+/// A layer of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLayer {
+    /// Its digest.
+    pub diff_id: Digest,
+    /// Bytes of its files.
+    pub size: u64,
+}
+
+/// What a check of the store has come by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// This layer is being read: its number, and how many there are.
+    Layer(Digest, usize, usize),
+    /// Something is damaged, in words; it was moved aside.
+    Damage(String),
+}
+
+/// Where the findings of a check go; called from any thread, must not block.
+pub type CheckSink = Arc<dyn Fn(Checked) + Send + Sync>;
+
+/// What a check of the store came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckResult {
+    /// Layers that were read.
+    pub layers: usize,
+    /// Images whose documents were read.
+    pub images: usize,
+    /// Layers whose tar can't be made again, so that there is nothing to compare them with.
+    pub unverifiable: usize,
+    /// Things that were damaged.
+    pub damaged: usize,
+}
+
+/// The archive formats `load` reads (found out from the content) and `save` writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFormat {
     /// `docker save`.
@@ -143,6 +181,63 @@ pub trait Images: Send + Sync {
     /// `InUse` when a container's snapshot needs it (unless `force`, which then only untags).
     async fn remove(&self, query: &str, force: bool) -> Result<Vec<RemovedImage>>;
 
+    /// What the unpacked layers of all images use, each counted once.
+    fn usage(&self) -> FilesystemUsage;
+
+    /// Writes an archive of the images that these queries mean (as in [`Images::find`]); those
+    /// asked for by a tag have it in the archive. Dropping the stream ends it.
+    ///
+    /// # Errors
+    /// Those of [`Images::find`]; in the stream `Corrupt` when a layer is damaged.
+    fn save(
+        &self,
+        queries: &[String],
+        format: ImageFormat,
+        progress: ProgressSink,
+    ) -> Result<ByteStream> {
+        let _ = (queries, progress);
+        Err(unsupported(&format!("save as {format:?}")))
+    }
+
+    /// Every layer.
+    fn layers(&self) -> Vec<StoredLayer> {
+        Vec::new()
+    }
+
+    /// Reads everything that is stored and compares it with its digests. What is damaged is moved
+    /// aside, so that the next pull or load of its image makes it anew.
+    ///
+    /// # Errors
+    /// The disk failed.
+    async fn check(&self, found: CheckSink) -> Result<CheckResult> {
+        drop(found);
+        Err(unsupported("check itself"))
+    }
+
+    /// Asks a registry (`host[:port]`) whether it takes these credentials; gives the token that is
+    /// to be kept instead of the password, if the registry has such.
+    ///
+    /// # Errors
+    /// `PermissionDenied`: it does not. `Unavailable`: it can't be asked.
+    async fn log_in(&self, registry: &str, credentials: Credentials) -> Result<Option<String>> {
+        drop(credentials);
+        Err(unsupported(&format!("log in to {registry}")))
+    }
+
+    /// Makes an image of what the device's own file system holds, as a manifest says; nothing is
+    /// copied (docs/embedded-images.md).
+    ///
+    /// # Errors
+    /// `InvalidInput`: the manifest is malformed, or what it names is not there.
+    async fn embed(&self, manifest: Vec<u8>) -> Result<Arc<Image>> {
+        drop(manifest);
+        Err(unsupported("embed an image"))
+    }
+
     /// What was damaged and moved aside at start, in words.
     fn damage(&self) -> Vec<String>;
+}
+
+fn unsupported(what: &str) -> PortError {
+    PortError::new(ErrorKind::Unsupported, format!("this store cannot {what}"))
 }

@@ -2,21 +2,30 @@
 //! or `isula-image` fulfils, and a fake in `crate::testing`.
 
 mod images;
+mod networks;
+mod pods;
 mod records;
 mod runtime;
 mod snapshots;
 mod system;
 
 pub use images::{
-    Credentials, ImageChange, ImageFormat, Images, ImportOptions, Progress, ProgressSink,
-    PullOptions, RemovedImage,
+    CheckResult, CheckSink, Checked, Credentials, ImageChange, ImageFormat, Images, ImportOptions,
+    Progress, ProgressSink, PullOptions, RemovedImage, StoredLayer,
+};
+pub use networks::{
+    Address, Attachment, Bandwidth, Capabilities, Network, NetworkDns, NetworkRequest, Networks,
+    PortMapping, Protocol,
+};
+pub use pods::{
+    PodNetwork, PodPaths, PodRequest, Pods, RestoredSandboxes, SandboxFiles, SandboxRecords,
 };
 pub use records::{ContainerFiles, Durability, Quarantined, Records, Restored};
 pub use runtime::{
     Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output,
-    ProcessId, Runtime, Session, SessionInput, TerminalSize, Usage,
+    Pressure, ProcessId, Runtime, Session, SessionInput, Stall, TerminalSize, Usage,
 };
-pub use snapshots::{Rootfs, Snapshots, Volume, Volumes};
+pub use snapshots::{Change, ChangeKind, Rootfs, Snapshots, Volume, Volumes};
 pub use system::{Clock, DeviceNode, Entropy, Host, HostFacts};
 
 use std::{io, pin::Pin};

@@ -5,12 +5,14 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use super::{ItemStream, Result, Rootfs};
 use crate::{
     container::{Exit, LogConfig, Run},
+    error::{ErrorKind, PortError},
     id::ContainerId,
+    sandbox::CriLog,
     signal::Signal,
 };
 
@@ -29,6 +31,8 @@ pub struct Launch {
     pub spec: Arc<Spec>,
     /// Where output goes (files in `bundle`).
     pub log: LogConfig,
+    /// Output goes here, in CRI's format, whatever `log` says.
+    pub cri_log: Option<CriLog>,
     /// Standard input stays open for clients.
     pub open_stdin: bool,
     /// It closes when the first attached client leaves.
@@ -132,15 +136,51 @@ pub enum Found {
     Nothing,
 }
 
-/// What a container uses.
+/// What a container, or a control group, uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Nanoseconds of processor time.
     pub cpu: u64,
+    /// Of them, in user mode.
+    pub cpu_user: u64,
+    /// Of them, in the kernel.
+    pub cpu_system: u64,
+    /// Enforcement periods of the processor limit that passed.
+    pub cpu_periods: u64,
+    /// Of them, those in which it was throttled.
+    pub cpu_throttled_periods: u64,
+    /// Nanoseconds for which it was throttled.
+    pub cpu_throttled: u64,
     /// Bytes of memory without reclaimable cache.
     pub memory: u64,
     /// Limit of memory in bytes, if any.
     pub memory_limit: Option<u64>,
+    /// Bytes of memory with all cache.
+    pub memory_total: u64,
+    /// The most that `memory_total` ever was, where the kernel keeps it.
+    pub memory_peak: Option<u64>,
+    /// Bytes without inactive file cache: CRI's working set.
+    pub working_set: u64,
+    /// Bytes of anonymous memory.
+    pub rss: u64,
+    /// Bytes of file cache.
+    pub cache: u64,
+    /// Bytes of mapped files.
+    pub mapped_file: u64,
+    /// Bytes of kernel memory.
+    pub kernel: u64,
+    /// How often the limit of memory was hit.
+    pub memory_failures: u64,
+    /// How often a process was killed for lack of memory.
+    pub oom_kills: u64,
+    /// Page faults.
+    pub page_faults: u64,
+    /// Of them, those that had to read a disk.
+    pub major_page_faults: u64,
+    /// Bytes of swap, where the kernel counts it.
+    pub swap: Option<u64>,
+    /// Limit of swap in bytes, if any.
+    pub swap_limit: Option<u64>,
     /// Processes and threads.
     pub pids: u64,
     /// Limit of them, if any.
@@ -149,6 +189,30 @@ pub struct Usage {
     pub read: u64,
     /// Bytes written to them.
     pub written: u64,
+    /// Operations of reading from them.
+    pub reads: u64,
+    /// Operations of writing to them.
+    pub writes: u64,
+    /// Stalls for processor, memory and block devices, where the kernel counts them.
+    pub pressure: Option<[Pressure; 3]>,
+}
+
+/// Pressure stall information of one resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// At least one task stalled.
+    pub some: Stall,
+    /// All tasks stalled.
+    pub full: Stall,
+}
+
+/// How long tasks stalled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stall {
+    /// Microseconds in all.
+    pub total: u64,
+    /// Hundredths of a percent of the last 10, 60 and 300 seconds.
+    pub averages: [u32; 3],
 }
 
 /// One line (or part of a line longer than 16 KiB) of a container's log.
@@ -227,6 +291,27 @@ pub trait Runtime: Send + Sync {
     /// What it uses now.
     async fn usage(&self, id: &ContainerId) -> Result<Usage>;
 
+    /// Sets limits of a running container: all of them, or none.
+    ///
+    /// # Errors
+    /// A limit is refused; those that were set before it are as they were.
+    async fn update(&self, id: &ContainerId, resources: &LinuxResources) -> Result<()> {
+        let _ = (id, resources);
+        Err(PortError::new(ErrorKind::Unsupported, "this runtime cannot change limits"))
+    }
+
+    /// Closes the log file of a running container and opens it again by its name.
+    async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
+        let _ = id;
+        Err(PortError::new(ErrorKind::Unsupported, "this runtime cannot reopen a log"))
+    }
+
+    /// Kills an exec process (by its pid on the host) and everything it has started.
+    async fn kill_tree(&self, id: &ContainerId, pid: i32) -> Result<()> {
+        let _ = (id, pid);
+        Err(PortError::new(ErrorKind::Unsupported, "this runtime cannot kill a tree"))
+    }
+
     /// Pids of all its processes on the host.
     async fn pids(&self, id: &ContainerId) -> Result<Vec<i32>>;
 
@@ -253,4 +338,6 @@ pub struct LogSource {
     pub bundle: PathBuf,
     /// How it is written.
     pub log: LogConfig,
+    /// It is here, in CRI's format, whatever `log` says.
+    pub cri_log: Option<CriLog>,
 }

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::{ByteStream, Result};
 use crate::{
     error::{ErrorKind, PortError},
     id::{ContainerId, Name},
     image::ImageId,
+    sandbox::FilesystemUsage,
 };
 
 /// Where the root file system of a container comes from; it is mounted by the runtime inside the
@@ -30,6 +31,26 @@ pub enum Rootfs {
     Directory(PathBuf),
 }
 
+/// What happened to a path of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is another one.
+    Changed,
+    /// It was not there.
+    Added,
+    /// It is gone.
+    Deleted,
+}
+
+/// A path that a container changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The path, from `/` on.
+    pub path: Vec<u8>,
+    /// What happened to it.
+    pub kind: ChangeKind,
+}
+
 /// The writable layers of containers over the layers of images.
 #[async_trait]
 pub trait Snapshots: Send + Sync {
@@ -44,6 +65,15 @@ pub trait Snapshots: Send + Sync {
     /// # Errors
     /// The container has no writable layer, or a layer of the image is damaged.
     fn rootfs(&self, id: &ContainerId, image: &ImageId, volatile: bool) -> Result<Rootfs>;
+
+    /// The layer directories of an image, topmost first, for an image that is mounted itself.
+    ///
+    /// # Errors
+    /// No such image, or a layer of it is damaged.
+    fn layers(&self, image: &ImageId) -> Result<Vec<PathBuf>> {
+        let message = format!("this store cannot mount the image {image}");
+        Err(PortError::new(ErrorKind::Unsupported, message))
+    }
 
     /// Reads a regular file of a container that does not run, through all its layers, symbolic
     /// links resolved within its root; `None` when it is not there, is no regular file, or is
@@ -73,6 +103,52 @@ pub trait Snapshots: Send + Sync {
         let _ = (id, image, into);
         let message = format!("this store cannot copy {path} of the image into a volume");
         Err(PortError::new(ErrorKind::Unsupported, message))
+    }
+
+    /// What the writable layer of a container uses.
+    ///
+    /// # Errors
+    /// There is none, or it can't be read.
+    async fn usage(&self, id: &ContainerId) -> Result<FilesystemUsage> {
+        let message = format!("this store does not count what container {id} uses");
+        Err(PortError::new(ErrorKind::Unsupported, message))
+    }
+
+    /// The tar of a root file system as the container sees it, without what is mounted in it. The
+    /// container may run. Dropping the stream ends it.
+    ///
+    /// # Errors
+    /// In the stream too: the disk failed.
+    fn export(&self, rootfs: &Rootfs) -> Result<ByteStream> {
+        let _ = rootfs;
+        Err(PortError::new(ErrorKind::Unsupported, "this store cannot export"))
+    }
+
+    /// What a container changed of its image, by path.
+    ///
+    /// # Errors
+    /// The disk failed.
+    async fn changes(&self, rootfs: &Rootfs) -> Result<Vec<Change>> {
+        let _ = rootfs;
+        Err(PortError::new(ErrorKind::Unsupported, "this store cannot compare"))
+    }
+
+    /// Bytes that the files below a directory take on the disk.
+    ///
+    /// # Errors
+    /// The disk failed.
+    async fn disk_usage(&self, dir: &Path) -> Result<u64> {
+        let text = format!("this store cannot measure {}", dir.display());
+        Err(PortError::new(ErrorKind::Unsupported, text))
+    }
+
+    /// Lets the writable layer take no more than so many bytes, for ever.
+    ///
+    /// # Errors
+    /// `Unsupported` where the file system has no project quotas, or they are off.
+    async fn limit(&self, id: &ContainerId, bytes: u64) -> Result<()> {
+        let text = format!("this store cannot limit {} to {bytes} bytes", id.short());
+        Err(PortError::new(ErrorKind::Unsupported, text))
     }
 
     /// Removes the writable layer: gone from view on return, its blocks freed later. One that is

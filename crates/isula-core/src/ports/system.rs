@@ -83,10 +83,25 @@ pub struct HostFacts {
     pub capabilities: Vec<String>,
     /// Seccomp filters work.
     pub seccomp: bool,
+    /// AppArmor profiles can be loaded.
+    pub apparmor: bool,
+    /// SELinux is enabled.
+    pub selinux: bool,
     /// The daemon's own `oom_score_adj`; a lower one can't be given without `CAP_SYS_RESOURCE`.
     pub oom_score_adj: i32,
     /// Without `CAP_SYS_RESOURCE` limits can't be raised and scores can't be lowered.
     pub can_raise_limits: bool,
     /// The kernel accounts swap: a limit of memory and swap together can be set.
     pub swap_accounting: bool,
+}
+
+impl HostFacts {
+    /// The first two numbers of `uname -r`.
+    #[must_use]
+    pub fn kernel_version(&self) -> (u32, u32) {
+        let numbers = self.kernel.split(|char: char| !char.is_ascii_digit());
+        let mut numbers = numbers.map(str::parse);
+        let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+        (next(), next())
+    }
 }

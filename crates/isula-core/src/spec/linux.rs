@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, LinuxSeccomp};
 
-use super::{Facts, SpecError, devices, process, resources, seccomp};
+use super::{Facts, SpecError, devices, pod, process, resources, seccomp};
 use crate::container::{
     CgroupMode, Container, HostConfig, NamespaceMode, NetworkMode, Propagation,
     security::{Seccomp, Security},
@@ -32,7 +32,7 @@ const READONLY: [&str; 5] =
 const CPU_LIMIT: u32 = 1024;
 
 pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, SpecError> {
-    let host = &container.host;
+    let (host, pod) = (&container.host, container.pod.as_deref());
     let security = Security::parse(&host.security_opt)?;
     let open = host.privileged || security.system_paths_unconfined;
     let parent = host.cgroup_parent.as_ref().unwrap_or(&facts.defaults.cgroup_parent);
@@ -44,9 +44,18 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, S
         .set_resources(Some(resources::build(host, facts)?))
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(filter(host, &security, facts)?)
-        .set_rootfs_propagation(propagation(host))
-        .set_masked_paths((!open).then(|| masked(facts.host.cpus)))
-        .set_readonly_paths((!open).then(|| READONLY.map(str::to_owned).to_vec()));
+        .set_rootfs_propagation(propagation(container))
+        .set_masked_paths((!open).then(|| match pod.and_then(|pod| pod.masked_paths.clone()) {
+            Some(paths) => paths,
+            None => masked(facts.host.cpus),
+        }))
+        .set_readonly_paths((!open).then(
+            || match pod.and_then(|pod| pod.readonly_paths.clone()) {
+                Some(paths) => paths,
+                None => READONLY.map(str::to_owned).to_vec(),
+            },
+        ));
+    pod::label_mounts(&mut linux, container, facts);
     if !host.sysctls.is_empty() {
         linux.set_sysctl(Some(host.sysctls.clone().into_iter().collect()));
     }
@@ -63,20 +72,19 @@ fn masked(cpus: u32) -> Vec<String> {
 fn namespaces(host: &HostConfig, facts: &Facts<'_>) -> Vec<LinuxNamespace> {
     let joined = &facts.joined;
     let mut namespaces = vec![namespace(Kind::Mount, None)];
-    match host.network {
-        NetworkMode::Host => {}
-        NetworkMode::None => namespaces.push(namespace(Kind::Network, None)),
-        NetworkMode::Container(_) => namespaces.push(namespace(Kind::Network, joined.network)),
+    if let Some(user) = &joined.user {
+        namespaces.push(namespace(Kind::User, Some(user)));
     }
-    for (mode, kind, pid) in [
-        (&host.uts, Kind::Uts, None),
-        (&host.pid, Kind::Pid, joined.pid),
-        (&host.ipc, Kind::Ipc, joined.ipc),
+    if host.network != NetworkMode::Host {
+        namespaces.push(namespace(Kind::Network, joined.network.as_ref()));
+    }
+    for (mode, kind, path) in [
+        (&host.uts, Kind::Uts, &joined.uts),
+        (&host.pid, Kind::Pid, &joined.pid),
+        (&host.ipc, Kind::Ipc, &joined.ipc),
     ] {
-        match mode {
-            NamespaceMode::Host => {}
-            NamespaceMode::Private => namespaces.push(namespace(kind, None)),
-            NamespaceMode::Container(_) => namespaces.push(namespace(kind, pid)),
+        if *mode != NamespaceMode::Host {
+            namespaces.push(namespace(kind, path.as_ref()));
         }
     }
     let private = match host.cgroupns {
@@ -89,27 +97,18 @@ fn namespaces(host: &HostConfig, facts: &Facts<'_>) -> Vec<LinuxNamespace> {
     namespaces
 }
 
-fn namespace(kind: Kind, of: Option<i32>) -> LinuxNamespace {
-    let file = match kind {
-        Kind::Network => "net",
-        Kind::Ipc => "ipc",
-        Kind::Pid => "pid",
-        Kind::Uts => "uts",
-        Kind::Cgroup => "cgroup",
-        Kind::User => "user",
-        Kind::Time => "time",
-        Kind::Mount => "mnt",
-    };
+fn namespace(kind: Kind, path: Option<&PathBuf>) -> LinuxNamespace {
     let mut namespace = LinuxNamespace::default();
-    namespace.set_typ(kind).set_path(of.map(|pid| format!("/proc/{pid}/ns/{file}").into()));
+    namespace.set_typ(kind).set_path(path.cloned());
     namespace
 }
 
 /// A mount that shall be shared can be so only below a root that is.
-fn propagation(host: &HostConfig) -> Option<String> {
-    let any = |kinds: [Propagation; 2]| {
-        host.mounts.iter().any(|mount| kinds.contains(&mount.propagation))
-    };
+fn propagation(container: &Container) -> Option<String> {
+    let of_pod = container.pod.iter().flat_map(|pod| &pod.mounts).map(|mount| mount.propagation);
+    let all: Vec<Propagation> =
+        container.host.mounts.iter().map(|mount| mount.propagation).chain(of_pod).collect();
+    let any = |kinds: [Propagation; 2]| all.iter().any(|one| kinds.contains(one));
     if any([Propagation::Shared, Propagation::Rshared]) {
         Some("rshared".to_owned())
     } else if any([Propagation::Slave, Propagation::Rslave]) {
@@ -134,17 +133,10 @@ fn filter(
         Seccomp::Default if host.privileged => Ok(None),
         Seccomp::Default => Ok(Some(seccomp::default_profile(&capabilities()?, architecture()?))),
         Seccomp::Profile(json) => {
-            let kernel = version(&facts.host.kernel);
+            let kernel = facts.host.kernel_version();
             let json = json.as_bytes();
             let profile = seccomp::parse_profile(json, &capabilities()?, architecture()?, kernel)?;
             Ok(Some(profile))
         }
     }
-}
-
-/// The first two numbers of `uname -r`.
-pub(super) fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map(str::parse);
-    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    (next(), next())
 }

@@ -7,6 +7,7 @@ mod hooks;
 mod json;
 mod linux;
 mod mounts;
+mod pod;
 mod process;
 mod resources;
 pub mod seccomp;
@@ -16,7 +17,7 @@ use std::{
     path::PathBuf,
 };
 
-use oci_spec::runtime::{Process, Root, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Root, Spec};
 
 use crate::{
     container::{
@@ -74,19 +75,45 @@ pub struct Facts<'a> {
     pub joined: Joined,
     /// The source of each of the container's mounts, in their order, without symbolic links.
     pub sources: Vec<String>,
+    /// For a container of a sandbox.
+    pub pod: Option<PodFacts>,
     /// The device nodes of `--device`; with `--privileged` all of the host.
     pub devices: Vec<Device>,
 }
 
-/// Init processes (on the host) of the containers whose namespaces are joined.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// Files of the namespaces that are joined.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Joined {
-    /// `--network container:X`.
-    pub network: Option<i32>,
-    /// `--ipc container:X`.
-    pub ipc: Option<i32>,
-    /// `--pid container:X`.
-    pub pid: Option<i32>,
+    /// `--network container:X`, or the sandbox's.
+    pub network: Option<PathBuf>,
+    /// `--ipc container:X`, or the sandbox's.
+    pub ipc: Option<PathBuf>,
+    /// `--pid container:X`, or the sandbox's.
+    pub pid: Option<PathBuf>,
+    /// The sandbox's.
+    pub uts: Option<PathBuf>,
+    /// The sandbox's.
+    pub user: Option<PathBuf>,
+    /// What the sandbox has for `/dev/shm`.
+    pub shm: Option<PathBuf>,
+}
+
+/// What a container gets of its sandbox, and through it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct PodFacts {
+    /// Where `hosts`, `hostname` and `resolv.conf` of the sandbox are.
+    pub files: PathBuf,
+    /// The source of each of the container's mounts, in their order.
+    pub sources: Vec<PodSource>,
+}
+
+/// Where a mount of a container of a sandbox comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PodSource {
+    /// A path of the host without symbolic links.
+    Host(String),
+    /// The layers of an image, topmost first.
+    Layers(Vec<PathBuf>),
 }
 
 /// A device node that the container gets.
@@ -105,7 +132,7 @@ impl Facts<'_> {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.user, &self.joined, &self.sources, &self.devices).hash(&mut hasher);
+        (&self.user, &self.joined, &self.sources, &self.devices, &self.pod).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -156,7 +183,7 @@ pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError
         .set_mounts(Some(mounts::build(container, facts)?))
         .set_linux(Some(linux::build(container, facts)?))
         .set_hooks(hooks::build(facts.defaults.hooks.as_ref(), host.hooks.as_ref())?)
-        .set_hostname(own_hostname(config, host))
+        .set_hostname(own_hostname(config, host, facts))
         .set_domainname(config.domainname.clone())
         .set_annotations(None);
     if !config.annotations.is_empty() {
@@ -164,6 +191,12 @@ pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError
         spec.set_annotations(Some(annotations));
     }
     Ok(spec)
+}
+
+/// The limits of a container that runs, without the rules for devices.
+#[must_use]
+pub fn limits(host: &HostConfig, facts: &HostFacts) -> LinuxResources {
+    resources::limits(host, facts)
 }
 
 /// The process of an `exec`.
@@ -179,9 +212,10 @@ pub fn exec_process(
     process::exec(container, exec, user, facts)
 }
 
-/// With the host's UTS namespace there is no host name to set.
-fn own_hostname(config: &Config, host: &HostConfig) -> Option<String> {
-    (host.uts != NamespaceMode::Host).then(|| config.hostname.clone())
+/// With the host's UTS namespace there is no host name to set; the sandbox's has it already.
+fn own_hostname(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Option<String> {
+    let own = host.uts != NamespaceMode::Host && facts.joined.uts.is_none();
+    own.then(|| config.hostname.clone())
 }
 
 #[cfg(test)]

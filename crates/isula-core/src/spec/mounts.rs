@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Mount;
 
-use super::{Facts, SpecError, linux};
+use super::{Facts, SpecError, pod};
 use crate::container::{
     Container, HostConfig, Mount as UserMount, NamespaceMode, Propagation, Tmpfs, path,
     security::Security,
@@ -18,21 +18,27 @@ const RECURSIVE_READONLY: (u32, u32) = (5, 12);
 
 pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Vec<Mount>, SpecError> {
     let host = &container.host;
-    let mut mounts = system(host)?;
-    mounts.extend(files(host, &facts.directory));
+    let mut mounts = system(host, facts)?;
+    let directory = facts.pod.as_ref().map_or(&facts.directory, |pod| &pod.files);
+    mounts.extend(files(host, directory, facts));
+    let targets = || {
+        let of_pod = container.pod.iter().flat_map(|pod| &pod.mounts);
+        targets(host).chain(of_pod.map(|mount| mount.target.as_str()))
+    };
     // The user's mounts take the place of the engine's, and of what lies below them in /dev.
-    let dev = targets(host).any(|target| target == "/dev");
+    let dev = targets().any(|target| target == "/dev");
     mounts.retain(|mount| {
         let destination = mount.destination().to_string_lossy();
-        let replaced = targets(host).any(|target| target == destination);
+        let replaced = targets().any(|target| target == destination);
         let covered = dev && destination.starts_with("/dev/");
         !replaced && !covered
     });
     let mut own: Vec<Mount> = host.tmpfs.iter().map(tmpfs).collect();
-    let recursive = linux::version(&facts.host.kernel) >= RECURSIVE_READONLY;
+    let recursive = facts.host.kernel_version() >= RECURSIVE_READONLY;
     own.extend(host.mounts.iter().zip(&facts.sources).map(|(mount, source)| {
         bind(mount, source, if recursive { Readonly::Tree } else { Readonly::Top })
     }));
+    own.extend(pod::mounts(container, facts));
     // What lies deeper is mounted later.
     own.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(own);
@@ -45,7 +51,7 @@ fn targets(host: &HostConfig) -> impl Iterator<Item = &str> {
 }
 
 /// Docker's, with `/dev` first as the seed shows it.
-fn system(host: &HostConfig) -> Result<Vec<Mount>, SpecError> {
+fn system(host: &HostConfig, facts: &Facts<'_>) -> Result<Vec<Mount>, SpecError> {
     let security = Security::parse(&host.security_opt)?;
     let access = if host.privileged { "rw" } else { "ro" };
     let cgroup_access = if security.writable_cgroups { "rw" } else { access };
@@ -68,10 +74,12 @@ fn system(host: &HostConfig) -> Result<Vec<Mount>, SpecError> {
         ),
     ];
     if host.ipc == NamespaceMode::Host {
-        // The host's own: both belong to its IPC namespace.
-        mounts.retain(|mount| mount.destination() != Path::new("/dev/mqueue"));
-        mounts.push(mount("/dev/mqueue", "/dev/mqueue", "bind", &["rbind"]));
+        // A new mount of mqueue shows the queues of the namespace, the host's; `/dev/shm` is a
+        // file system of its own.
         mounts.push(mount("/dev/shm", "/dev/shm", "bind", &["rbind"]));
+    } else if let Some(shm) = &facts.joined.shm {
+        let options = ["bind", "rprivate", "nosuid", "noexec", "nodev"];
+        mounts.push(mount(&shm.to_string_lossy(), "/dev/shm", "bind", &options));
     } else {
         let size = format!("size={}k", host.shm_size.unwrap_or(SHM_SIZE).div_ceil(1024));
         let options = ["nosuid", "noexec", "nodev", "mode=1777", &size];
@@ -81,12 +89,16 @@ fn system(host: &HostConfig) -> Result<Vec<Mount>, SpecError> {
 }
 
 /// The files that the engine writes for the container.
-fn files(host: &HostConfig, directory: &Path) -> [Mount; 3] {
+fn files(host: &HostConfig, directory: &Path, facts: &Facts<'_>) -> [Mount; 3] {
     let access = if host.readonly_rootfs { "ro" } else { "rw" };
+    // They belong to the host's root: seen through the mapping they belong to the container's.
+    let idmap = facts.joined.user.is_some();
     ["resolv.conf", "hostname", "hosts"].map(|name| {
         let source = directory.join(name);
         let destination = format!("/etc/{name}");
-        mount(&source.to_string_lossy(), &destination, "bind", &["rbind", "rprivate", access])
+        let mut options = vec!["rbind", "rprivate", access];
+        options.extend(idmap.then_some("idmap"));
+        mount(&source.to_string_lossy(), &destination, "bind", &options)
     })
 }
 
@@ -130,7 +142,7 @@ fn bind(user: &UserMount, source: &str, readonly: Readonly) -> Mount {
     mount(source, &user.target, "bind", &options)
 }
 
-fn mount(source: &str, destination: &str, kind: &str, options: &[&str]) -> Mount {
+pub(super) fn mount(source: &str, destination: &str, kind: &str, options: &[&str]) -> Mount {
     debug_assert!(path::clean("mount", destination).is_ok());
     let mut mount = Mount::default();
     mount

@@ -7,7 +7,7 @@ use oci_spec::runtime::{
     User,
 };
 
-use super::{Defaults, Facts, SpecError};
+use super::{Defaults, Facts, SpecError, pod};
 use crate::{
     container::{
         Config, Container, ExecConfig, HostConfig, Ulimit, capability, env, security::Security,
@@ -24,6 +24,7 @@ pub(super) fn init(container: &Container, facts: &Facts<'_>) -> Result<Process, 
     let Container { config, host, .. } = container;
     let privileged = host.privileged;
     let mut process = common(host, &facts.user, (facts.host, facts.defaults), privileged)?;
+    pod::label_process(&mut process, container, facts.host);
     process
         .set_terminal(Some(config.tty))
         .set_args(Some(config.args()))
@@ -42,6 +43,7 @@ pub(super) fn exec(
     let Container { config, host, .. } = container;
     let privileged = host.privileged || exec.privileged;
     let mut process = common(host, user, facts, privileged)?;
+    pod::label_process(&mut process, container, facts.0);
     let cwd = exec.working_dir.as_ref().unwrap_or(&config.working_dir);
     process
         .set_terminal(Some(exec.tty))

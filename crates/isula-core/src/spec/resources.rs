@@ -5,17 +5,27 @@ use oci_spec::runtime::{
 };
 
 use super::{Facts, SpecError, devices};
-use crate::container::{HostConfig, Resources};
+use crate::{
+    container::{HostConfig, Resources},
+    ports::HostFacts,
+};
 
 /// Microseconds; the kernel's default and what `--cpus` is a share of.
 const PERIOD: u64 = 100_000;
 
 pub(super) fn build(host: &HostConfig, facts: &Facts<'_>) -> Result<LinuxResources, SpecError> {
+    let mut resources = limits(host, facts.host);
+    resources.set_devices(Some(devices::rules(host, facts)?));
+    Ok(resources)
+}
+
+/// Without the rules for devices, which can't change.
+pub(super) fn limits(host: &HostConfig, facts: &HostFacts) -> LinuxResources {
     let wanted = &host.resources;
     let mut resources = LinuxResources::default();
     resources
-        .set_devices(Some(devices::rules(host, facts)?))
-        .set_memory(memory(wanted, facts.host.swap_accounting))
+        .set_devices(None)
+        .set_memory(memory(wanted, facts.swap_accounting))
         .set_cpu(cpu(wanted))
         .set_pids(pids(wanted))
         .set_block_io(wanted.blkio_weight.map(|weight| {
@@ -27,7 +37,7 @@ pub(super) fn build(host: &HostConfig, facts: &Facts<'_>) -> Result<LinuxResourc
     if !wanted.unified.is_empty() {
         resources.set_unified(Some(wanted.unified.clone().into_iter().collect()));
     }
-    Ok(resources)
+    resources
 }
 
 /// Swap that is not mentioned is as large as the memory (Docker).

@@ -6,6 +6,8 @@
 mod bell;
 pub mod conformance;
 mod failures;
+mod networks;
+mod pods;
 mod records;
 mod runtime;
 mod session;
@@ -14,6 +16,8 @@ mod system;
 mod volumes;
 
 pub use failures::{Failures, Trouble};
+pub use networks::FakeNetworks;
+pub use pods::{FakePods, FakeSandboxRecords};
 pub use records::FakeRecords;
 pub use runtime::FakeRuntime;
 pub use store::FakeStore;
@@ -37,6 +41,9 @@ pub struct World {
     pub store: Arc<FakeStore>,
     pub volumes: Arc<FakeVolumes>,
     pub runtime: Arc<FakeRuntime>,
+    pub networks: Arc<FakeNetworks>,
+    pub pods: Arc<FakePods>,
+    pub sandboxes: Arc<FakeSandboxRecords>,
     pub clock: Arc<FakeClock>,
     pub entropy: Arc<FakeEntropy>,
     pub host: Arc<FakeHost>,
@@ -53,6 +60,9 @@ impl World {
             store: Arc::new(FakeStore::new(Arc::clone(&failures))),
             volumes: Arc::new(FakeVolumes::new(Arc::clone(&failures))),
             runtime: Arc::new(FakeRuntime::new(Arc::clone(&failures), Arc::clone(&clock))),
+            networks: Arc::new(FakeNetworks::new(Arc::clone(&failures))),
+            pods: Arc::new(FakePods::new(Arc::clone(&failures))),
+            sandboxes: Arc::new(FakeSandboxRecords::new(Arc::clone(&failures))),
             clock,
             entropy: Arc::new(FakeEntropy::default()),
             host: Arc::new(FakeHost::default()),

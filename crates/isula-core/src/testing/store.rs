@@ -18,6 +18,7 @@ use crate::{
         ByteStream, Images, ImportOptions, ProgressSink, PullOptions, RemovedImage, Result, Rootfs,
         Snapshots,
     },
+    sandbox::FilesystemUsage,
 };
 
 /// Images and writable layers in memory.
@@ -218,6 +219,12 @@ impl Images for FakeStore {
             content.images.push(Arc::new(Image { tags: left, ..Image::clone(&image) }));
         }
         Ok(removed)
+    }
+
+    fn usage(&self) -> FilesystemUsage {
+        let content = locked(&self.content);
+        let bytes = content.images.iter().map(|image| image.size).sum();
+        FilesystemUsage { mountpoint: "/fake".to_owned(), bytes, inodes: 1 }
     }
 
     fn damage(&self) -> Vec<String> {

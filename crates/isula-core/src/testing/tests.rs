@@ -9,7 +9,7 @@ use crate::{
     container::LogConfig,
     id::ContainerId,
     image::ImageConfig,
-    ports::{Launch, Records, Rootfs},
+    ports::{Launch, Records, Rootfs, SandboxRecords},
 };
 
 fn process(args: &[&str]) -> Process {
@@ -28,6 +28,7 @@ fn launch(id: &ContainerId, args: &[&str]) -> Launch {
         rootfs: Rootfs::Directory(PathBuf::from("/rootfs")),
         spec: Arc::new(spec),
         log: LogConfig::default(),
+        cri_log: None,
         open_stdin: true,
         stdin_once: false,
         init: false,
@@ -41,6 +42,15 @@ fn the_fake_records_conform() {
     block_on(conformance::records(async || {
         world.records.cut_power();
         Arc::clone(&world.records) as Arc<dyn Records>
+    }));
+}
+
+#[test]
+fn the_fake_records_of_sandboxes_conform() {
+    let world = World::new();
+    block_on(conformance::sandbox_records(async || {
+        world.sandboxes.cut_power();
+        Arc::clone(&world.sandboxes) as Arc<dyn SandboxRecords>
     }));
 }
 

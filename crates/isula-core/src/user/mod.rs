@@ -39,6 +39,18 @@ pub enum UserError {
     Malformed(String),
 }
 
+/// When the groups count that the container's `/etc/group` gives a user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Memberships {
+    /// Where no group was chosen (Docker).
+    #[default]
+    Unchosen,
+    /// Always (CRI's `Merge`).
+    Always,
+    /// Never (CRI's `Strict`).
+    Never,
+}
+
 /// A user or group as it was written.
 enum Wanted<'a> {
     /// Not given.
@@ -102,6 +114,19 @@ pub fn resolve(
     group: Option<&[u8]>,
     group_add: &[String],
 ) -> Result<ResolvedUser, UserError> {
+    resolve_with(spec, (passwd, group), group_add, Memberships::Unchosen)
+}
+
+/// As [`resolve`], with a rule for the groups that the files give.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(
+    spec: &str,
+    (passwd, group): (Option<&[u8]>, Option<&[u8]>),
+    group_add: &[String],
+    memberships: Memberships,
+) -> Result<ResolvedUser, UserError> {
     let (user, primary) = split(spec)?;
     let passwd = passwd.unwrap_or_default();
     let group = group.unwrap_or_default();
@@ -121,14 +146,16 @@ pub fn resolve(
     match primary {
         Wanted::Id(id) => gid = id,
         Wanted::Named(name) => gid = group_id(group, name)?,
-        // Memberships count only where no group was chosen.
-        Wanted::Default => {
-            if let Some(entry) = &entry {
-                let member = |members: &str| members.split(',').any(|name| name == entry.name);
-                additional
-                    .extend(groups(group).filter(|g| member(g.members)).map(|group| group.gid));
-            }
-        }
+        Wanted::Default => {}
+    }
+    let count = match memberships {
+        Memberships::Unchosen => matches!(primary, Wanted::Default),
+        Memberships::Always => true,
+        Memberships::Never => false,
+    };
+    if let Some(entry) = entry.as_ref().filter(|_| count) {
+        let member = |members: &str| members.split(',').any(|name| name == entry.name);
+        additional.extend(groups(group).filter(|g| member(g.members)).map(|group| group.gid));
     }
     for name in group_add {
         additional.push(match wanted(name)? {

@@ -95,3 +95,19 @@ fn without_any_file_numbers_and_root_still_work() {
         "unable to find user app: no matching entries in passwd file"
     );
 }
+
+#[test]
+fn cri_decides_by_policy_whether_the_image_adds_groups() {
+    let passwd = b"default-user:x:1000:1000::/home:/bin/sh\n";
+    let group = b"extra:x:50000:default-user\nother:x:7:somebody\n";
+    let files = (Some(passwd.as_slice()), Some(group.as_slice()));
+    let add = ["60000".to_owned()];
+    let resolve = |memberships| {
+        let user = super::resolve_with("1000:1234", files, &add, memberships).unwrap();
+        assert_eq!((user.uid, user.gid), (1000, 1234));
+        user.additional_gids
+    };
+    assert_eq!(resolve(super::Memberships::Always), [1234, 50000, 60000]);
+    assert_eq!(resolve(super::Memberships::Never), [1234, 60000]);
+    assert_eq!(resolve(super::Memberships::Unchosen), [1234, 60000]);
+}

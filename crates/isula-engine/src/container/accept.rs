@@ -56,6 +56,7 @@ impl Engine {
             config,
             host,
             state: State::Created,
+            pod: None,
             restarts: 0,
             started: None,
             stopped_by_user: false,

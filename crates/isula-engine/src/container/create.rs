@@ -35,7 +35,17 @@ impl Engine {
     /// left behind.
     pub async fn create(&self, new: NewContainer) -> Result<Created> {
         let id = ContainerId::from_random(self.ports.entropy.random());
-        let (container, mut warnings) = self.accept(id.clone(), new)?;
+        let (container, warnings) = self.accept(id, new)?;
+        self.create_accepted(container, warnings).await
+    }
+
+    /// Makes a container that was accepted.
+    pub(crate) async fn create_accepted(
+        &self,
+        container: Container,
+        mut warnings: Vec<String>,
+    ) -> Result<Created> {
+        let id = container.id.clone();
         let name = self.index.reserve(&container.name, &id)?;
         fault::point("create.named");
 
@@ -69,11 +79,15 @@ impl Engine {
             undo.push("making the writable layer", ports.snapshots.remove(id));
             let work = ports.snapshots.prepare(id, image);
             self.port(container, "make its writable layer", work).await?;
+            if let Some(bytes) = host.storage_size() {
+                let limited = ports.snapshots.limit(id, bytes);
+                self.port(container, "limit its writable layer", limited).await?;
+            }
         }
         fault::point("create.snapshot");
 
         // A container whose namespaces are joined need not run before the start.
-        let joined = self.joined(container).unwrap_or_default();
+        let joined = self.joined(container).await.unwrap_or_default();
         let prepared = self.prepare(container, None, joined, None).await?;
         let checked = async { ports.runtime.verify(&prepared.launch) };
         self.port(container, "be run as asked", checked).await?;

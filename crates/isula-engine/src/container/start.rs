@@ -9,6 +9,7 @@ use isula_core::{
     fault,
     id::ContainerId,
     ports::{Attach, Durability, Session},
+    sandbox::RunAs,
 };
 
 use crate::{
@@ -110,6 +111,14 @@ impl Engine {
             Err(error) => return Err(error),
         };
         fault::point("start.prepared");
+        if let Some(pod) = &mut starting.pod {
+            let user = &prepared.user;
+            pod.user = Some(RunAs {
+                uid: user.uid,
+                gid: user.gid,
+                supplemental_groups: user.additional_gids.clone(),
+            });
+        }
 
         let saved = async {
             held.save(&starting, Durability::Synced).await?;
@@ -149,7 +158,7 @@ impl Engine {
         starting: &Container,
         attach: Option<Attach>,
     ) -> Result<Prepared> {
-        let joined = self.joined(starting)?;
+        let joined = self.joined(starting).await?;
         // Made volumes stay: they are the container's from its creation.
         for warning in self.provide_volumes(starting, &mut Undo::default()).await? {
             tracing::warn!("{}: {warning}", starting.name);

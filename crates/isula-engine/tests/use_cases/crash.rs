@@ -3,8 +3,14 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use isula_core::{fault, testing::World};
-use isula_engine::{Engine, FAULT_POINTS, StopOptions, container::RemoveOptions};
+use isula_core::{
+    fault,
+    sandbox::{ContainerMetadata, NewMember, SandboxConfig, SandboxFilter},
+    testing::World,
+};
+use isula_engine::{
+    Engine, FAULT_POINTS, SANDBOX_FAULT_POINTS, StopOptions, container::RemoveOptions,
+};
 
 use crate::support::{
     anonymous, assert_empty, engine, remove_all, request, settle, state, successor, world,
@@ -91,6 +97,73 @@ async fn a_daemon_that_dies_at_any_point_leaves_a_world_that_the_next_one_puts_r
     }
 }
 
+/// The same for a pod with one container.
+async fn live_in_a_pod(engine: Arc<Engine>, told: Arc<std::sync::Mutex<&'static str>>) {
+    let tell = |state| *told.lock().unwrap() = state;
+    let mut config = SandboxConfig::default();
+    config.metadata.name = "web".to_owned();
+    let id = engine.run_sandbox(config).await.unwrap();
+    tell("ready");
+    let new = NewMember {
+        sandbox: id.to_string(),
+        metadata: ContainerMetadata { name: "app".to_owned(), attempt: 0 },
+        image: "busybox".to_owned(),
+        ..NewMember::default()
+    };
+    let app = engine.create_member(new).await.unwrap().id;
+    engine.start_member(app.as_str()).await.unwrap();
+    engine.stop_sandbox(id.as_str()).await.unwrap();
+    tell("notready");
+    engine.remove_sandbox(id.as_str()).await.unwrap();
+    tell("gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_dies_at_any_point_of_a_pod_leaves_nothing_half_made() {
+    fault::install(die);
+    for point in SANDBOX_FAULT_POINTS {
+        for power_cut in [false, true] {
+            let world = world();
+            let first = engine(&world);
+            let told = Arc::new(std::sync::Mutex::new("nothing"));
+            DIES_AT.set(Some(point));
+            let life = tokio::spawn(live_in_a_pod(Arc::clone(&first), Arc::clone(&told))).await;
+            DIES_AT.set(None);
+            assert!(life.is_err(), "{point} is passed");
+            first.retire();
+            settle().await;
+            if power_cut {
+                world.sandboxes.cut_power();
+                world.records.cut_power();
+                world.runtime.reboot();
+                world.pods.reboot();
+            }
+            let told = *told.lock().unwrap();
+            let case = format!("{point}, power cut: {power_cut}, told {told}");
+            let second = successor(&world, first).await;
+            let found = second.list_sandboxes(&SandboxFilter::default());
+            let state = found.first().map_or("gone", |sandbox| sandbox.state.name());
+            let fitting: &[&str] = match (told, power_cut) {
+                ("nothing", _) => &["gone", "ready", "notready"],
+                ("ready", false) => &["ready", "notready"],
+                ("ready", true) => &["notready"],
+                ("notready", _) => &["notready", "gone"],
+                _ => &["gone"],
+            };
+            assert!(fitting.contains(&state), "{case}: found {state}");
+            let alive = usize::from(state == "ready");
+            assert_eq!(world.sandboxes.count(), found.len(), "{case}: records");
+            assert_eq!(world.pods.all().len(), alive, "{case}: namespaces");
+            assert_eq!(world.networks.attached().len(), alive, "{case}: attachments");
+            assert_eq!(world.networks.namespaces().len(), alive, "{case}: network namespaces");
+            for sandbox in found {
+                second.remove_sandbox(sandbox.id.as_str()).await.unwrap();
+            }
+            assert_empty(&world, &case);
+        }
+    }
+}
+
 #[test]
 fn the_list_of_fault_points_is_whole() {
     let mut named = Vec::new();
@@ -110,6 +183,7 @@ fn the_list_of_fault_points_is_whole() {
     }
     named.sort();
     let mut listed = FAULT_POINTS.map(str::to_owned).to_vec();
+    listed.extend(SANDBOX_FAULT_POINTS.map(str::to_owned));
     listed.sort();
     assert_eq!(named, listed);
 }

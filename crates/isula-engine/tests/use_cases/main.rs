@@ -9,5 +9,6 @@ mod names;
 mod order;
 mod recovery;
 mod restart;
+mod sandboxes;
 mod support;
 mod undo;

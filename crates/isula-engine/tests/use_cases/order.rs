@@ -220,7 +220,7 @@ async fn events_tell_the_life_of_a_container_in_order() {
             other => panic!("{other:?}"),
         }
     }
-    for n in 0..200 {
+    for n in 0..600 {
         engine.create(request(&format!("c{n}"), "sleep")).await.unwrap();
     }
     assert!(events.next().await.unwrap().is_err(), "a slow subscriber is told what it missed");

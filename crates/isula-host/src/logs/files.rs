@@ -5,8 +5,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use isulad_shim::protocol::LOG;
-
 /// A file of a log, whatever its name has become.
 #[derive(Debug)]
 pub struct LogFile {
@@ -19,10 +17,10 @@ const BLOCK: usize = 64 << 10;
 
 impl LogFile {
     /// The file of this number, 0 being the current one; `None` when there is none.
-    pub fn open(bundle: &Path, number: u32) -> io::Result<Option<Self>> {
+    pub fn open(log: &Path, number: u32) -> io::Result<Option<Self>> {
         let nofollow = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(nofollow.bits()).unwrap_or(0);
-        match File::options().read(true).custom_flags(flags).open(path(bundle, number)) {
+        match File::options().read(true).custom_flags(flags).open(path(log, number)) {
             Ok(file) => {
                 let metadata = file.metadata()?;
                 if !metadata.is_file() {
@@ -36,11 +34,11 @@ impl LogFile {
     }
 
     /// All files, the current one first. One that moves while they are opened is there once.
-    pub fn all(bundle: &Path) -> io::Result<Vec<Self>> {
+    pub fn all(log: &Path) -> io::Result<Vec<Self>> {
         let mut all: Vec<Self> = Vec::new();
         let mut gap = false;
         for number in 0.. {
-            match Self::open(bundle, number)? {
+            match Self::open(log, number)? {
                 Some(file) if all.iter().any(|known| known.inode == file.inode) => gap = false,
                 Some(file) => {
                     all.push(file);
@@ -55,13 +53,13 @@ impl LogFile {
     }
 
     /// Whether it is the current file still.
-    pub fn is_current(&self, bundle: &Path) -> bool {
-        path(bundle, 0).symlink_metadata().is_ok_and(|found| found.ino() == self.inode)
+    pub fn is_current(&self, log: &Path) -> bool {
+        path(log, 0).symlink_metadata().is_ok_and(|found| found.ino() == self.inode)
     }
 
     /// The file that was begun when this one was put aside; `None` when there is none yet.
-    pub fn successor(&self, bundle: &Path) -> io::Result<Option<Self>> {
-        let mut all = Self::all(bundle)?;
+    pub fn successor(&self, log: &Path) -> io::Result<Option<Self>> {
+        let mut all = Self::all(log)?;
         let own = all.iter().position(|file| file.inode == self.inode);
         match own {
             Some(0) => Ok(None),
@@ -111,13 +109,20 @@ impl LogFile {
     }
 }
 
-fn path(bundle: &Path, number: u32) -> PathBuf {
-    bundle.join(if number == 0 { LOG.to_owned() } else { format!("{LOG}.{number}") })
+/// `log` is the current file; the others have `.1`, `.2`, … added.
+fn path(log: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return log.to_owned();
+    }
+    let mut path = log.as_os_str().to_owned();
+    path.push(format!(".{number}"));
+    path.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isulad_shim::protocol::LOG;
 
     #[test]
     fn the_last_lines_are_found_across_blocks() {
@@ -125,7 +130,7 @@ mod tests {
         let line = format!("{}\n", "x".repeat(999));
         let text = line.repeat(200) + "part";
         std::fs::write(directory.path().join(LOG), &text).unwrap();
-        let file = LogFile::open(directory.path(), 0).unwrap().unwrap();
+        let file = LogFile::open(&directory.path().join(LOG), 0).unwrap().unwrap();
         for (wanted, begin) in [
             (0, Ok(200_000)),
             (1, Ok(199_000)),
@@ -145,13 +150,14 @@ mod tests {
     #[test]
     fn a_file_finds_the_one_after_it_however_often_it_was_renamed() {
         let directory = tempfile::tempdir().unwrap();
-        let at = |number| path(directory.path(), number);
+        let log = directory.path().join(LOG);
+        let at = |number| path(&log, number);
         std::fs::write(at(0), "first").unwrap();
-        let first = LogFile::open(directory.path(), 0).unwrap().unwrap();
-        assert!(first.is_current(directory.path()));
-        assert!(first.successor(directory.path()).unwrap().is_none());
+        let first = LogFile::open(&directory.path().join(LOG), 0).unwrap().unwrap();
+        assert!(first.is_current(&log));
+        assert!(first.successor(&log).unwrap().is_none());
         std::fs::rename(at(0), at(1)).unwrap();
-        assert!(first.successor(directory.path()).unwrap().is_none());
+        assert!(first.successor(&log).unwrap().is_none());
         std::fs::write(at(0), "second").unwrap();
         std::fs::rename(at(1), at(2)).unwrap();
         std::fs::rename(at(0), at(1)).unwrap();
@@ -161,17 +167,17 @@ mod tests {
             let length = file.read_at(&mut text, 0).unwrap();
             String::from_utf8_lossy(&text[..length]).into_owned()
         };
-        let second = first.successor(directory.path()).unwrap().unwrap();
+        let second = first.successor(&log).unwrap().unwrap();
         assert_eq!(read(&second), "second");
         std::fs::remove_file(at(2)).unwrap();
-        assert_eq!(read(&first.successor(directory.path()).unwrap().unwrap()), "second");
-        assert_eq!(read(&second.successor(directory.path()).unwrap().unwrap()), "third");
+        assert_eq!(read(&first.successor(&log).unwrap().unwrap()), "second");
+        assert_eq!(read(&second.successor(&log).unwrap().unwrap()), "third");
     }
 
     #[test]
     fn a_link_in_the_place_of_a_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", path(directory.path(), 0)).unwrap();
-        assert!(LogFile::open(directory.path(), 0).is_err());
+        std::os::unix::fs::symlink("/etc/passwd", directory.path().join(LOG)).unwrap();
+        assert!(LogFile::open(&directory.path().join(LOG), 0).is_err());
     }
 }

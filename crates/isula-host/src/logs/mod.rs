@@ -1,4 +1,4 @@
-//! Reading the json-file logs that shims write: from the end or a point in time, across files that
+//! Reading the logs that shims write, json-file's or CRI's: from the end or a point in time, across files that
 //! were put aside, and on as the container writes.
 //!
 //! What is in memory is one piece of a file and the records in it. A line that is no record is left
@@ -10,15 +10,18 @@ mod line;
 mod reader;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use futures_util::stream;
 use isula_core::container::{Exit, LogDriver};
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::ports::{ItemStream, LogOptions, LogRecord, LogSource, Result};
+use isulad_shim::protocol::LOG;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use follow::Changes;
+use line::Format;
 use reader::{Progress, Reader};
 
 /// Opens a log. `ended` tells the end of the container, if it runs: then, with `options.follow`,
@@ -31,7 +34,11 @@ pub async fn read(
     options: LogOptions,
     ended: Option<watch::Receiver<Option<Exit>>>,
 ) -> Result<ItemStream<LogRecord>> {
-    if source.log.driver == LogDriver::None {
+    let (log, format) = match &source.cri_log {
+        Some(log) => (PathBuf::from(log.full()), Format::Cri),
+        None => (source.bundle.join(LOG), Format::Json),
+    };
+    if source.log.driver == LogDriver::None && format == Format::Json {
         let text = format!("container {} keeps no log (log driver none)", source.id.short());
         return Err(PortError::new(ErrorKind::Unsupported, text));
     }
@@ -41,11 +48,13 @@ pub async fn read(
     };
     // Before the first look, so that nothing comes unseen between the two.
     let changes = match (&ended, options.follow) {
-        (Some(_), true) => Some(Changes::of(&source.bundle).map_err(failed)?),
+        (Some(_), true) => {
+            Some(Changes::of(log.parent().unwrap_or(&source.bundle)).map_err(failed)?)
+        }
         _ => None,
     };
-    let (bundle, tail) = (source.bundle.clone(), options.tail);
-    let reader = tokio::task::spawn_blocking(move || Reader::open(&bundle, tail)).await;
+    let tail = options.tail;
+    let reader = tokio::task::spawn_blocking(move || Reader::open((&log, format), tail)).await;
     let reader = reader.map_err(broken)?.map_err(failed)?;
     let log = Log {
         reader: Some(reader),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use isula_core::ports::LogRecord;
 
 use super::files::LogFile;
-use super::line;
+use super::line::Format;
 
 /// Bytes that are read together.
 const PIECE: usize = 64 << 10;
@@ -17,7 +17,9 @@ const LONGEST: usize = 256 << 10;
 /// Where a log is read.
 #[derive(Debug)]
 pub struct Reader {
-    bundle: PathBuf,
+    /// The current file.
+    log: PathBuf,
+    format: Format,
     file: Option<LogFile>,
     place: u64,
     /// The begin of a line whose end is not read yet.
@@ -39,8 +41,8 @@ pub enum Progress {
 
 impl Reader {
     /// Begins with the oldest record, or with the last ones.
-    pub fn open(bundle: &Path, tail: Option<u64>) -> io::Result<Self> {
-        let mut files = LogFile::all(bundle)?;
+    pub fn open((log, format): (&Path, Format), tail: Option<u64>) -> io::Result<Self> {
+        let mut files = LogFile::all(log)?;
         let (mut place, mut at) = (0, files.len().checked_sub(1));
         if let Some(mut wanted) = tail {
             for (index, file) in files.iter().enumerate() {
@@ -55,7 +57,8 @@ impl Reader {
             }
         }
         Ok(Self {
-            bundle: bundle.to_owned(),
+            log: log.to_owned(),
+            format,
             file: at.map(|index| files.swap_remove(index)),
             place,
             partial: Vec::new(),
@@ -67,7 +70,7 @@ impl Reader {
     /// Reads the next piece.
     pub fn fill(&mut self, records: &mut VecDeque<LogRecord>) -> io::Result<Progress> {
         let Some(file) = &self.file else {
-            self.file = LogFile::all(&self.bundle)?.pop();
+            self.file = LogFile::all(&self.log)?.pop();
             return Ok(if self.file.is_some() { Progress::Some } else { Progress::UpToDate });
         };
         let mut piece = vec![0; PIECE];
@@ -88,7 +91,7 @@ impl Reader {
             (self.place, self.partial) = (0, Vec::new());
             return Ok(Progress::Some);
         }
-        if file.is_current(&self.bundle) {
+        if file.is_current(&self.log) {
             return Ok(Progress::UpToDate);
         }
         if !self.aside {
@@ -96,7 +99,7 @@ impl Reader {
             self.aside = true;
             return Ok(Progress::Some);
         }
-        match file.successor(&self.bundle)? {
+        match file.successor(&self.log)? {
             None => Ok(Progress::UpToDate),
             Some(next) => {
                 (self.file, self.place, self.aside) = (Some(next), 0, false);
@@ -113,11 +116,12 @@ impl Reader {
             if self.skipping {
                 self.skipping = !ended;
             } else if ended && self.partial.is_empty() {
-                records.extend(line::parse(part));
+                records.extend(self.format.parse(part));
             } else {
                 self.partial.extend_from_slice(part);
                 if ended {
-                    records.extend(line::parse(&std::mem::take(&mut self.partial)));
+                    let line = std::mem::take(&mut self.partial);
+                    records.extend(self.format.parse(&line));
                 } else if self.partial.len() > LONGEST {
                     (self.partial, self.skipping) = (Vec::new(), true);
                 }

@@ -13,6 +13,7 @@ fn source(bundle: &Path) -> LogSource {
         id: ContainerId::from_random([7; 32]),
         bundle: bundle.to_owned(),
         log: LogConfig::default(),
+        cri_log: None,
     }
 }
 

@@ -20,7 +20,10 @@ use super::{
 };
 
 /// The container a change is about, for its errors.
-fn cannot(action: &'static str, id: &ContainerId) -> impl FnOnce(io::Error) -> PortError {
+pub(super) fn cannot(
+    action: &'static str,
+    id: &ContainerId,
+) -> impl FnOnce(io::Error) -> PortError {
     let message = format!("cannot {action} of container {id}");
     |error| PortError::io(message, error)
 }
@@ -109,15 +112,25 @@ impl Shared {
         container: &Container,
         durability: Durability,
     ) -> Result<()> {
-        let (id, runtime) = (container.id.clone(), &container.host.runtime);
+        let documents = encode(container)?;
+        self.put((&container.id, &container.host.runtime), documents, durability).await
+    }
+
+    /// Replaces the documents of a container or a sandbox that exists.
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        (id, runtime): (&ContainerId, &str),
+        documents: Documents,
+        durability: Durability,
+    ) -> Result<()> {
+        let id = id.clone();
         let place = self.places.container(&id, runtime).map_err(cannot("place the files", &id))?;
         let [directory, _] = place;
-        let documents = encode(container)?;
         let change = What::Put(documents);
         let bytes = payload(&id, runtime, &change).map_err(cannot("encode the record", &id))?;
         let What::Put(documents) = change else { return Ok(()) };
         if bytes.len() > self.journal.limit() {
-            return self.save_directly(container, documents, directory).await;
+            return self.save_directly((&id, runtime), documents, directory).await;
         }
         let length = bytes.len();
         let path = directory.clone();
@@ -126,15 +139,18 @@ impl Shared {
             let (id, bytes) = &*change;
             fs::metadata(&path).map_err(cannot("find the directory", id))?;
             match shared.journal.append(id, bytes).map_err(cannot("journal the record", id))? {
-                Appended::At(number) => Ok(Some(number)),
+                Appended::At(number) => {
+                    let synced = durability == Durability::Synced;
+                    Ok(Some((number, synced.then(|| shared.journal.sync_here()))))
+                }
                 Appended::Full => Ok(None),
             }
         };
-        let (changing, number) = self.attempt(length, work).await?;
+        let (changing, (number, synced)) = self.attempt(length, work).await?;
         drop(changing);
         self.lag(id, Lagging { number, directory, documents });
-        if durability == Durability::Synced {
-            self.synced().await?;
+        if let Some(synced) = synced {
+            outcome(synced.await)?;
         }
         fault::point("records.saved");
         Ok(())
@@ -144,19 +160,19 @@ impl Shared {
     /// is told that they are right.
     async fn save_directly(
         self: &Arc<Self>,
-        container: &Container,
+        (id, runtime): (&ContainerId, &str),
         documents: Documents,
         directory: PathBuf,
     ) -> Result<()> {
         // So that no older content comes after it.
         self.catch_up().await;
         let written = blocking(move || plain::write_documents_durably(&directory, &documents));
-        written.await?.map_err(cannot("write the record", &container.id))?;
-        self.vouch(&container.id, &container.host.runtime).await
+        written.await?.map_err(cannot("write the record", id))?;
+        self.vouch(id, runtime).await
     }
 
     /// Tells the journal that the plain files are right and durable.
-    async fn vouch(self: &Arc<Self>, id: &ContainerId, runtime: &str) -> Result<()> {
+    pub(super) async fn vouch(self: &Arc<Self>, id: &ContainerId, runtime: &str) -> Result<()> {
         let bytes = payload(id, runtime, &What::Direct).map_err(cannot("encode the record", id))?;
         let length = bytes.len();
         let change = Arc::new((id.clone(), bytes));
@@ -244,7 +260,7 @@ impl Shared {
         let work = move |shared: &Self| {
             let (id, gone, place) = &*change;
             if shared.journal.newest(id).is_none() && !place.iter().any(|path| path.exists()) {
-                return Ok(Some(false));
+                return Ok(Some(None));
             }
             let appended = shared.journal.append(id, gone);
             if appended.map_err(cannot("journal the removal", id))? == Appended::Full {
@@ -252,16 +268,17 @@ impl Shared {
             }
             fault::point("records.gone");
             locked(&shared.stale).documents.remove(id);
-            let _files = locked(&shared.files);
+            let files = locked(&shared.files);
             let taken = place.iter().try_for_each(|path| shared.trash.take(path).map(drop));
             taken.map_err(cannot("remove the directory", id))?;
-            Ok(Some(true))
+            drop(files);
+            fault::point("records.removed");
+            Ok(Some(Some(shared.journal.sync_here())))
         };
-        let (changing, existed) = self.attempt(length, work).await?;
+        let (changing, synced) = self.attempt(length, work).await?;
         drop(changing);
-        fault::point("records.removed");
-        if existed {
-            self.synced().await?;
+        if let Some(synced) = synced {
+            outcome(synced.await)?;
             self.trash.empty();
         }
         Ok(())

@@ -7,7 +7,7 @@ mod container;
 mod host;
 mod text;
 
-use isula_core::container::Container;
+use isula_core::{container::Container, sandbox::Sandbox};
 use serde::{Deserialize, Serialize};
 
 use container::Main;
@@ -42,6 +42,32 @@ pub(super) enum DocumentError {
 pub(super) const CONFIG: &str = "config.v2.json";
 /// The file of [`Documents::host`].
 pub(super) const HOST: &str = "hostconfig.json";
+/// The one document of a sandbox.
+pub(super) const SANDBOX: &str = "sandbox.json";
+
+impl Documents {
+    /// Whether they are those of a sandbox, which has one.
+    pub(super) fn is_sandbox(&self) -> bool {
+        self.host.is_empty()
+    }
+
+    /// Their names and what is in them.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let first = if self.is_sandbox() { SANDBOX } else { CONFIG };
+        let second = (!self.is_sandbox()).then_some((HOST, self.host.as_str()));
+        [(first, self.config.as_str())].into_iter().chain(second)
+    }
+}
+
+/// The document of a sandbox.
+pub(super) fn encode_sandbox(sandbox: &Sandbox) -> Result<Documents, DocumentError> {
+    Ok(Documents { config: pretty(sandbox, SANDBOX)?, host: String::new() })
+}
+
+/// Reads it back.
+pub(super) fn decode_sandbox(bytes: &[u8]) -> Result<Sandbox, DocumentError> {
+    read(bytes, SANDBOX)
+}
 
 #[derive(Serialize)]
 #[serde(transparent)]

@@ -192,6 +192,25 @@ impl Journal {
         receiver
     }
 
+    /// As [`Journal::sync`], from where blocking is allowed: the first of all that wait syncs for
+    /// them right here.
+    pub(super) fn sync_here(self: &Arc<Self>) -> oneshot::Receiver<Synced> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        state.waiting.push(sender);
+        if state.syncing {
+            return receiver;
+        }
+        state.syncing = true;
+        drop(state);
+        if self.commit_once() {
+            // Whoever came meanwhile does not keep this one from its answer.
+            let journal = Arc::clone(self);
+            tokio::task::spawn_blocking(move || journal.commit());
+        }
+        receiver
+    }
+
     /// Makes everything appended so far durable; it blocks.
     pub(super) fn sync_now(&self) -> io::Result<()> {
         self.file.sync_data()
@@ -199,29 +218,29 @@ impl Journal {
 
     /// Syncs for all that wait, again and again until nobody does.
     fn commit(&self) {
-        loop {
-            let waiting = {
-                let mut state = self.state();
-                if state.waiting.is_empty() {
-                    state.syncing = false;
-                    // The next burst is not as large as the largest ever was.
-                    state.waiting = Vec::new();
-                    return;
-                }
-                state.syncs += 1;
-                std::mem::take(&mut state.waiting)
-            };
-            let result = self.file.sync_data().map_err(Arc::new);
-            if result.is_err() {
-                // The kernel has dropped what it could not write: a record behind that hole would
-                // never be found again. So this half is at its end.
-                self.state().offset = self.half_size;
-            }
-            for waiter in waiting {
-                // A waiter that has gone away wants no answer.
-                let _ = waiter.send(result.clone());
-            }
+        while self.commit_once() {}
+    }
+
+    /// Syncs for all that wait. True if somebody has come meanwhile; else `syncing` is over.
+    fn commit_once(&self) -> bool {
+        let waiting = {
+            let mut state = self.state();
+            state.syncs += 1;
+            std::mem::take(&mut state.waiting)
+        };
+        let result = self.file.sync_data().map_err(Arc::new);
+        if result.is_err() {
+            // The kernel has dropped what it could not write: a record behind that hole would
+            // never be found again. So this half is at its end.
+            self.state().offset = self.half_size;
         }
+        for waiter in waiting {
+            // A waiter that has gone away wants no answer.
+            let _ = waiter.send(result.clone());
+        }
+        let mut state = self.state();
+        state.syncing = !state.waiting.is_empty();
+        state.syncing
     }
 
     /// Whether a payload of this length fits in the half in use.

@@ -28,6 +28,7 @@ mod document;
 mod journal;
 mod plain;
 mod replay;
+mod sandboxes;
 mod trash;
 
 use std::{
@@ -69,8 +70,9 @@ pub const FAULT_POINTS: [&str; 7] = [
 /// Bytes of each half of the journal: some 1,000 changes.
 const HALF: usize = 2 << 20;
 
-/// How long the plain files may lag behind an acknowledged change.
-const LAG: Duration = Duration::from_millis(10);
+/// How long the plain files may lag behind an acknowledged change. Most states last shorter than
+/// that, and are never written anywhere but to the journal.
+const LAG: Duration = Duration::from_millis(500);
 
 /// The records of containers below a data root.
 ///
@@ -208,7 +210,12 @@ impl Shared {
 
     /// Adds what could not be written to plain files to what was read from them.
     fn add_carried(&self, restored: &mut Restored) {
-        for (id, documents) in std::mem::take(&mut *locked(&self.carried)) {
+        let carried = std::mem::take(&mut *locked(&self.carried));
+        let (sandboxes, containers) =
+            carried.into_iter().partition(|(_, documents)| documents.is_sandbox());
+        *locked(&self.carried) = sandboxes;
+        let containers: Vec<(ContainerId, Documents)> = containers;
+        for (id, documents) in containers {
             restored.quarantined.retain(|damaged| !damaged.path.ends_with(id.as_str()));
             restored.containers.retain(|container| container.id != id);
             match document::decode(documents.config.as_bytes(), documents.host.as_bytes()) {

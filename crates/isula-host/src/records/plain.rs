@@ -9,7 +9,7 @@ use std::{
 
 use isula_core::{
     id::{ContainerId, Name},
-    ports::ContainerFiles,
+    ports::{ContainerFiles, SandboxFiles},
 };
 use isula_sys::files::{write_atomic, write_atomic_unsynced};
 
@@ -22,12 +22,21 @@ const NEW: &str = ".new-";
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     engines: PathBuf,
+    sandboxes: PathBuf,
 }
+
+/// What stands in the place of a runtime for sandboxes; no runtime can have this name.
+pub(super) const SANDBOXES: &str = ".sandboxes";
 
 impl Places {
     /// Below the data root.
     pub(super) fn below(root: &Path) -> Self {
-        Self { engines: root.join("engines") }
+        Self { engines: root.join("engines"), sandboxes: root.join("sandboxes") }
+    }
+
+    /// `ROOT/sandboxes`.
+    pub(super) fn sandboxes(&self) -> &Path {
+        &self.sandboxes
     }
 
     /// `ROOT/engines`.
@@ -40,6 +49,9 @@ impl Places {
     /// # Errors
     /// The runtime's name can't be that of a directory.
     pub(super) fn runtime(&self, runtime: &str) -> io::Result<PathBuf> {
+        if runtime == SANDBOXES {
+            return Ok(self.sandboxes.clone());
+        }
         match Name::try_from(runtime.to_owned()) {
             Ok(name) => Ok(self.engines.join(name.as_str())),
             Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
@@ -126,14 +138,16 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// Replaces both documents where they differ from what is there; readers see old or new.
 pub(super) fn write_documents(directory: &Path, documents: &Documents) -> io::Result<()> {
-    replace(&directory.join(document::CONFIG), documents.config.as_bytes(), 0o640)?;
-    replace(&directory.join(document::HOST), documents.host.as_bytes(), 0o640)
+    documents
+        .files()
+        .try_for_each(|(name, text)| replace(&directory.join(name), text.as_bytes(), 0o640))
 }
 
 /// As [`write_documents`], each durable on return.
 pub(super) fn write_documents_durably(directory: &Path, documents: &Documents) -> io::Result<()> {
-    write_atomic(&directory.join(document::CONFIG), documents.config.as_bytes(), 0o640)?;
-    write_atomic(&directory.join(document::HOST), documents.host.as_bytes(), 0o640)
+    documents
+        .files()
+        .try_for_each(|(name, text)| write_atomic(&directory.join(name), text.as_bytes(), 0o640))
 }
 
 /// Replaces the derivable files where they differ from what is there.
@@ -161,8 +175,50 @@ pub(super) fn mend(places: &[PathBuf; 2], documents: &Documents) -> io::Result<(
     if let Some(parent) = directory.parent() {
         make_directory(parent, 0o750)?;
     }
-    make_frame(directory)?;
+    if documents.is_sandbox() {
+        make_directory(directory, SANDBOX_MODE)?;
+    } else {
+        make_frame(directory)?;
+    }
     write_documents(directory, documents)
+}
+
+/// The files of a sandbox with their names: its containers' users see them.
+fn shared(files: &SandboxFiles) -> [(&'static str, &[u8]); 3] {
+    [("hostname", &files.hostname), ("hosts", &files.hosts), ("resolv.conf", &files.resolv_conf)]
+}
+
+/// The mode of a sandbox's directory: a container's root in a user namespace goes through it.
+const SANDBOX_MODE: u32 = 0o711;
+
+/// Makes the directory of a new sandbox with everything in it, below its preliminary name.
+pub(super) fn make_new_sandbox(
+    preliminary: &Path,
+    documents: &Documents,
+    files: &SandboxFiles,
+) -> io::Result<()> {
+    if let Some(parent) = preliminary.parent() {
+        make_directory(parent, SANDBOX_MODE)?;
+    }
+    make_directory(preliminary, SANDBOX_MODE)?;
+    for (name, text) in documents.files() {
+        write_new(&preliminary.join(name), text.as_bytes(), 0o640)?;
+    }
+    shared(files)
+        .into_iter()
+        .try_for_each(|(name, bytes)| write_new(&preliminary.join(name), bytes, 0o644))
+}
+
+/// Writes the files of a sandbox again. Containers have them mounted: they are never replaced by
+/// others of the same name.
+pub(super) fn refresh_sandbox(directory: &Path, files: &SandboxFiles) -> io::Result<()> {
+    for (name, bytes) in shared(files) {
+        let path = directory.join(name);
+        if !fs::read(&path).is_ok_and(|found| found == bytes) {
+            write_new(&path, bytes, 0o644)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes both documents durable.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use isula_core::container::{LogConfig, LogDriver};
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::ports::{Launch, Result, Rootfs};
-use isulad_shim::protocol::{External, Overlay, Rotation, Start};
+use isulad_shim::protocol::{CriLog, External, Overlay, Rotation, Start};
 use lcr::cgroup::{Cgroup, Hierarchies};
 use lcr::seccomp::Filter;
 use lcr::seccomp::FilterCache;
-use oci_spec::runtime::{LinuxSeccomp, MountBuilder, RootBuilder, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, MountBuilder, RootBuilder, Spec};
 
 use super::session;
 
@@ -86,6 +86,13 @@ impl Compiler {
                 let cgroup = Some(plan.cgroup.cgroup().clone());
                 Ok(Compiled { start, payload, config: None, cgroup, filter: filter? })
             }
+            Some(_) if has_user_namespace(spec) => {
+                let text = format!(
+                    "runtime {}: user namespaces are for the built-in runtime",
+                    launch.runtime
+                );
+                Err(PortError::new(ErrorKind::Unsupported, text))
+            }
             Some(external) => {
                 // What only the other runtime understands is its own business; the control group
                 // is where both of them put it.
@@ -125,6 +132,7 @@ impl Compiler {
             id: launch.id.as_str(),
             bundle: &launch.bundle,
             rootfs: Some(&rootfs),
+            rootfs_idmapped: has_user_namespace(spec),
             hierarchies: &self.hierarchies,
             cgroup_parent: &self.cgroup_parent,
             filters: Some(&self.filters),
@@ -139,6 +147,11 @@ impl Compiler {
     }
 }
 
+fn has_user_namespace(spec: &Spec) -> bool {
+    let namespaces = spec.linux().iter().flat_map(|linux| linux.namespaces());
+    namespaces.flatten().any(|one| one.typ() == LinuxNamespaceType::User)
+}
+
 fn start(launch: &Launch, directory: &Path) -> Result<Start> {
     Ok(Start {
         id: launch.id.as_str().to_owned(),
@@ -148,6 +161,10 @@ fn start(launch: &Launch, directory: &Path) -> Result<Start> {
         open_stdin: launch.open_stdin,
         stdin_once: launch.stdin_once,
         log: rotation(&launch.log),
+        cri_log: launch
+            .cri_log
+            .clone()
+            .map(|log| CriLog { directory: log.directory, path: log.path }),
         attach: launch.attach.map(session::streams),
     })
 }

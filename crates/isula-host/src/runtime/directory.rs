@@ -55,6 +55,14 @@ impl Named {
         same && isula_sys::process::send_signal(std::os::fd::AsFd::as_fd(&pidfd), signal).is_ok()
     }
 
+    /// Waits for its end and collects it, if it is a child of ours.
+    pub fn collect(self) {
+        if let Ok(pidfd) = isula_sys::process::open(self.pid) {
+            // It may have been collected before.
+            let _ = isula_sys::process::wait(std::os::fd::AsFd::as_fd(&pidfd));
+        }
+    }
+
     /// Whether it is still there, be it as a zombie.
     pub fn lives(self) -> bool {
         isula_sys::process::start_time(self.pid).is_ok_and(|start| start == self.start)
@@ -121,7 +129,11 @@ impl RunDirectory {
 
     /// Removes it with all that is in it; one that is not there is no error.
     pub fn remove(&self) -> io::Result<()> {
-        match std::fs::remove_dir_all(&self.0) {
+        // As a rule there is nothing else in it.
+        for name in [RECORD, protocol::FACTS, protocol::SOCKET] {
+            let _ = std::fs::remove_file(self.0.join(name));
+        }
+        match std::fs::remove_dir(&self.0).or_else(|_| std::fs::remove_dir_all(&self.0)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }

@@ -1,7 +1,7 @@
 //! What the daemon keeps of a running container, and the task that listens to its shim.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::Child;
 use std::sync::Arc;
 
 use isula_core::container::{Exit, Run};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::compile::ExecFilter;
 use super::directory::{Named, read_file};
 use super::link::Link;
+use super::shims::Shim;
 use crate::ready;
 
 /// A container whose shim runs, or has recorded its end.
@@ -61,7 +62,7 @@ pub struct Parts {
 impl Keeper {
     /// Keeps a container, and listens to its shim from now on; `shim` is the process if it is a
     /// child of ours, which has to be reaped.
-    pub fn keep(parts: Parts, shim: Option<Child>) -> Arc<Self> {
+    pub fn keep(parts: Parts, shim: Option<Shim>) -> Arc<Self> {
         let Parts { id, bundle, run, link, cgroup, filter, external, exit } = parts;
         let exit = watch::Sender::new(exit);
         let keeper = Self { id, bundle, run, link, cgroup, filter, external, exit };
@@ -103,7 +104,7 @@ impl Keeper {
     }
 }
 
-async fn listen(keeper: Arc<Keeper>, shim: Option<Child>) {
+async fn listen(keeper: Arc<Keeper>, shim: Option<Shim>) {
     loop {
         match keeper.link.receive().await {
             Ok(Some(packet)) => match packet.message {
@@ -121,9 +122,9 @@ async fn listen(keeper: Arc<Keeper>, shim: Option<Child>) {
     // The connection may have been taken over by another daemon: only the end of the process is
     // the end of the shim.
     let run = &keeper.run;
-    outlive(Named { pid: run.shim_pid, start: run.shim_start }).await;
-    if let Some(shim) = shim {
-        reap(shim).await;
+    match shim {
+        Some(shim) => reap(shim).await,
+        None => outlive(Named { pid: run.shim_pid, start: run.shim_start }).await,
     }
     if keeper.ended().is_none() {
         let (init, bundle) = (keeper.init(), keeper.bundle.clone());
@@ -193,10 +194,12 @@ pub async fn outlive(process: Named) {
 }
 
 /// Collects a shim that is about to end, or was killed.
-pub async fn reap(mut shim: Child) {
-    let pid = i32::try_from(shim.id()).unwrap_or(0);
-    if let Ok(start) = isula_sys::process::start_time(pid) {
-        outlive(Named { pid, start }).await;
+pub async fn reap(Shim(shim): Shim) {
+    // It is a child of ours: until it is collected here its number is its own.
+    if let Ok(pidfd) = isula_sys::process::open(shim.pid)
+        && let Ok(watched) = ready::watch(pidfd)
+    {
+        let _ = watched.readable().await;
+        let _ = isula_sys::process::try_wait(watched.get_ref().as_fd());
     }
-    let _ = super::blocking(move || Ok(shim.wait())).await;
 }

@@ -47,13 +47,13 @@ impl Link {
 
     /// Asks before anybody else does, and without anybody who [`Link::deliver`]s: the next message
     /// is the answer.
-    pub async fn ask_first(
-        &self,
-        request: &Request,
-        payload: &[u8],
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<Message, PortError> {
-        self.send(0, request, payload, descriptors).await?;
+    pub async fn ask_first(&self, request: &Request) -> Result<Message, PortError> {
+        self.send(0, request, &[], &[]).await?;
+        self.next().await
+    }
+
+    /// The next message, where there is nobody yet who [`Link::deliver`]s.
+    pub async fn next(&self) -> Result<Message, PortError> {
         match self.receive().await {
             Ok(Some(answer)) => Ok(answer.message),
             Ok(None) => Err(gone()),
@@ -135,13 +135,22 @@ impl Link {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), PortError> {
         let packet = Outgoing::new(serial, request, payload).map_err(unusable)?;
+        self.send_packet(&packet, descriptors).await.map_err(unusable)
+    }
+
+    /// Sends a packet.
+    pub async fn send_packet(
+        &self,
+        packet: &Outgoing,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), PacketError> {
         loop {
-            let mut ready = self.socket.writable().await.map_err(|_| gone())?;
-            match ready.try_io(|socket| packet.send(socket.as_fd(), descriptors)) {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => return Err(unusable(PacketError::Socket(error))),
-                Err(_would_block) => {}
+            // A socket that was just made can be written: only a full one is waited for.
+            match packet.send(self.socket.get_ref().as_fd(), descriptors) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result.map_err(PacketError::Socket),
             }
+            self.socket.writable().await?.clear_ready();
         }
     }
 
@@ -187,7 +196,8 @@ pub fn late() -> PortError {
     PortError::new(ErrorKind::DeadlineExceeded, "the shim did not answer in time")
 }
 
-fn unusable(error: PacketError) -> PortError {
+/// What an error of the connection is to others.
+pub fn unusable(error: PacketError) -> PortError {
     match error {
         PacketError::Socket(error) => PortError::io("cannot talk to the shim", error),
         PacketError::TooLong(_) => {

@@ -13,7 +13,10 @@ mod processes;
 mod program;
 mod remains;
 mod session;
+mod shims;
 mod start;
+mod tree;
+mod update;
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::DirBuilderExt;
@@ -32,14 +35,16 @@ use isula_core::ports::{
 use isula_core::signal::Signal;
 use lcr::cgroup::Hierarchies;
 use lcr::seccomp::FilterCache;
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{LinuxResources, Process};
 
 pub use compile::ExternalRuntime;
 use compile::{BUILT_IN, Compiler};
+pub(crate) use directory::Named;
 use directory::RunDirectory;
 use keeper::Keeper;
 use processes::cannot;
-use program::Program;
+pub(crate) use program::Program;
+use shims::Shims;
 
 /// What the runtimes depend on.
 #[derive(Debug, Clone)]
@@ -67,7 +72,7 @@ const TURNS: usize = 64;
 /// The runtimes of this host.
 pub struct Runtimes {
     state_dir: PathBuf,
-    program: Program,
+    shims: Shims,
     compiler: Compiler,
     external: BTreeMap<String, ExternalRuntime>,
     patience: Duration,
@@ -106,7 +111,7 @@ impl Runtimes {
         let compiler = Compiler { hierarchies, cgroup_parent, filters, shim_path };
         Ok(Self {
             state_dir,
-            program,
+            shims: Shims::new(program),
             compiler,
             external: runtimes,
             patience: start_timeout,
@@ -208,6 +213,18 @@ impl Runtime for Runtimes {
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage> {
         self.usage_of(id).await
+    }
+
+    async fn update(&self, id: &ContainerId, resources: &LinuxResources) -> Result<()> {
+        self.update_limits(id, resources).await
+    }
+
+    async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
+        self.reopen_log_of(id).await
+    }
+
+    async fn kill_tree(&self, id: &ContainerId, pid: i32) -> Result<()> {
+        self.kill_tree_of(id, pid).await
     }
 
     async fn pids(&self, id: &ContainerId) -> Result<Vec<i32>> {

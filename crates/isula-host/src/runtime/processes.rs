@@ -15,13 +15,14 @@ use lcr::cgroup::{Cgroup, CgroupError, CgroupPlan, Controller, Version};
 use oci_spec::runtime::{LinuxResources, Process};
 
 use super::compile::{ExecFilter, refused};
+use super::directory::Named;
 use super::keeper::Keeper;
 use super::start::not_running;
 use super::{Runtimes, blocking, failure, link, session};
 
 impl Runtimes {
     /// The container, unless it is not running.
-    fn running(&self, id: &ContainerId) -> Result<Arc<Keeper>> {
+    pub(super) fn running(&self, id: &ContainerId) -> Result<Arc<Keeper>> {
         let keeper = self.find(id).filter(|keeper| keeper.ended().is_none());
         keeper.ok_or_else(|| not_running(id))
     }
@@ -42,6 +43,11 @@ impl Runtimes {
         }
         if !all {
             keeper.init().signal(signal.number());
+            return Ok(());
+        }
+        if signal == Signal::KILL && leads_namespace(keeper.init()) {
+            // The kernel ends all of a pid namespace with its first process.
+            keeper.init().kill();
             return Ok(());
         }
         let cgroup = keeper.cgroup()?;
@@ -174,26 +180,24 @@ impl Runtimes {
 
     pub(super) async fn usage_of(&self, id: &ContainerId) -> Result<Usage> {
         let cgroup = self.running(id)?.cgroup()?;
-        blocking(move || {
-            let stats = cgroup.stats();
-            let stats = stats.map_err(|error| cannot(error, "read what the container uses"))?;
-            Ok(Usage {
-                cpu: stats.cpu.usage,
-                memory: stats.memory.working_set,
-                memory_limit: stats.memory.limit,
-                pids: stats.pids.current,
-                pids_limit: stats.pids.limit,
-                read: stats.io.read_bytes,
-                written: stats.io.write_bytes,
-            })
-        })
-        .await
+        blocking(move || crate::usage::usage(&cgroup)).await
     }
 
     pub(super) async fn pids_of(&self, id: &ContainerId) -> Result<Vec<i32>> {
         let cgroup = self.running(id)?.cgroup()?;
         blocking(move || cgroup.pids().map_err(|error| cannot(error, "list the processes"))).await
     }
+}
+
+/// Whether a process is the first of a pid namespace that is not ours.
+fn leads_namespace(init: Named) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", init.pid)) else {
+        return false;
+    };
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let numbers = numbers.unwrap_or_default().split_ascii_whitespace().skip(1);
+    // The number is of the container's process only if that one still lives after it.
+    numbers.last() == Some("1") && init.lives()
 }
 
 /// Whether all processes of a control group are frozen, or about to be.

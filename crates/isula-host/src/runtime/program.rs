@@ -27,14 +27,19 @@ impl Program {
         read_only(&name).or_else(|_| isula_sys::sealed::seal(path, "isulad-shim")).map(Self)
     }
 
+    /// The program, to be called with arguments. It finds nothing in its environment.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        command.arg0("isulad-shim").env_clear();
+        command
+    }
+
     /// Starts a shim that talks through `control`. This is one `posix_spawn(3)`: neither a working
     /// directory nor anything else is set that would make it a fork.
     pub fn spawn(&self, id: &str, control: OwnedFd) -> io::Result<Child> {
         // The child resolves the path in its own copy of the table of descriptors.
-        Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
-            .arg0("isulad-shim")
+        self.command()
             .arg(id)
-            .env_clear()
             // External runtimes look for programs of their own; nothing else is any of theirs.
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(control)

@@ -117,7 +117,7 @@ impl Runtimes {
             None => match connect(&directory).await {
                 Some((link, Message::Status { ended, .. })) => {
                     let request = farewell(ended.is_some());
-                    let asked = link.ask_first(&request, &[], &[]);
+                    let asked = link.ask_first(&request);
                     match tokio::time::timeout(FAREWELL, last_answer(&link, asked)).await {
                         Ok(answer) => said_farewell(answer),
                         Err(_) => false,
@@ -245,7 +245,7 @@ async fn connect(directory: &RunDirectory) -> Option<(Link, Message)> {
         return None;
     }
     let link = Link::new(socket).ok()?;
-    let status = tokio::time::timeout(STATUS, link.ask_first(&Request::Status, &[], &[]));
+    let status = tokio::time::timeout(STATUS, link.ask_first(&Request::Status));
     let status = status.await.ok()?.ok()?;
     Some((link, status))
 }

@@ -1,27 +1,29 @@
 //! Starting a container: one process creation here, one in the shim.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use isula_core::container::Run;
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::fault;
 use isula_core::ports::{Launch, Result, Session};
-use isulad_shim::protocol::{EXIT, Message, Request, Started};
+use isulad_shim::protocol::{EXIT, Message, Request, Started, packet::Outgoing};
 use lcr::cgroup::Cgroup;
 
 use super::compile::Compiled;
-use super::directory::{Named, Record, RunDirectory};
+use super::directory::{Record, RunDirectory};
 use super::keeper::{self, Keeper, Parts, reap};
-use super::link::{Link, late};
+use super::link::{Link, late, unusable};
+use super::shims::{First, Shim};
 use super::{Runtimes, blocking, failure, session};
 
 /// A shim that runs while its container is being started. Unless it is kept, it is undone.
 struct Attempt {
     directory: RunDirectory,
     cgroup: Option<Cgroup>,
-    shim: Option<Child>,
+    shim: Option<Shim>,
+    /// It is kept, or undone.
+    over: bool,
 }
 
 impl Runtimes {
@@ -36,7 +38,8 @@ impl Runtimes {
         }
         self.make_directory(launch, &compiled, &directory)?;
         fault::point("start.directory");
-        let mut attempt = Attempt { directory, cgroup: compiled.cgroup.clone(), shim: None };
+        let mut attempt =
+            Attempt { directory, cgroup: compiled.cgroup.clone(), shim: None, over: false };
         match self.launch(launch, compiled, &mut attempt).await {
             Ok(started) => Ok(started),
             Err(error) => {
@@ -84,23 +87,27 @@ impl Runtimes {
         compiled: Compiled,
         attempt: &mut Attempt,
     ) -> Result<(Run, Option<Session>)> {
-        let spawn = |error| PortError::io("cannot start the shim", error);
-        let (control, theirs) = isula_sys::packet::pair().map_err(spawn)?;
-        let shim = self.program.spawn(launch.id.as_str(), theirs).map_err(spawn)?;
-        let pid = i32::try_from(shim.id()).unwrap_or(0);
-        attempt.shim = Some(shim);
-        fault::point("start.shim_spawned");
-        let start = isula_sys::process::start_time(pid).map_err(spawn)?;
+        let opened = launch.attach.map(|_| session::open()).transpose();
         let (ours, theirs) =
-            launch.attach.map(|_| session::open()).transpose().map_err(spawn)?.unzip();
-        let link = Link::new(control).map_err(spawn)?;
+            opened.map_err(|error| PortError::io("cannot open a session", error))?.unzip();
+        let external = compiled.start.external.is_some();
         let request = Request::Start(Box::new(compiled.start));
-        let started = self.ask_to_start(&link, &request, &compiled.payload, theirs).await?;
+        let packet = Outgoing::new(0, &request, &compiled.payload).map_err(unusable)?;
+        let session = theirs.as_ref().map(AsFd::as_fd);
+        let first = First { id: launch.id.as_str(), packet, descriptors: session.as_slice() };
+        let started = self.ask_to_start(&first, attempt);
+        let (shim, link, started) =
+            tokio::time::timeout(self.patience, started).await.unwrap_or_else(|_| {
+                if attempt.shim.is_none() {
+                    self.shims.distrust();
+                }
+                Err(late())
+            })?;
         fault::point("start.started");
         for warning in &started.warnings {
             tracing::warn!(container = %launch.id, "{warning}");
         }
-        let run = keeper::run(&started, Named { pid, start });
+        let run = keeper::run(&started, shim.0);
         let parts = Parts {
             id: launch.id.clone(),
             bundle: launch.bundle.clone(),
@@ -108,45 +115,40 @@ impl Runtimes {
             link,
             cgroup: compiled.cgroup,
             filter: compiled.filter,
-            external: request_is_external(&request),
+            external,
             exit: None,
         };
-        let keeper = Keeper::keep(parts, attempt.shim.take());
+        let keeper = Keeper::keep(parts, Some(shim));
+        attempt.over = true;
         self.containers().insert(launch.id.clone(), Arc::clone(&keeper));
         Ok((run, ours))
     }
 
     async fn ask_to_start(
         &self,
-        link: &Link,
-        request: &Request,
-        payload: &[u8],
-        session: Option<OwnedFd>,
-    ) -> Result<Started> {
-        let session = session.as_ref().map(AsFd::as_fd);
-        let asked = link.ask_first(request, payload, session.as_slice());
-        match tokio::time::timeout(self.patience, asked).await {
-            Ok(answer) => match answer? {
-                Message::Started(started) => Ok(started),
-                other => Err(failure::unexpected(other)),
-            },
-            Err(_) => Err(late()),
+        first: &First<'_>,
+        attempt: &mut Attempt,
+    ) -> Result<(Shim, Link, Started)> {
+        let (shim, link) = self.shims.start(first).await?;
+        attempt.shim = Some(shim);
+        fault::point("start.shim_spawned");
+        match link.next().await? {
+            Message::Started(started) => Ok((shim, link, started)),
+            other => Err(failure::unexpected(other)),
         }
     }
-}
-
-fn request_is_external(request: &Request) -> bool {
-    matches!(request, Request::Start(start) if start.external.is_some())
 }
 
 impl Attempt {
     /// Takes away whatever there is of it.
     async fn undo(mut self) {
-        let Some(mut shim) = self.shim.take() else { return };
-        // Its end is that of the init process, if there is one, and of what it is doing now.
-        let _ = shim.kill();
-        reap(shim).await;
+        if let Some(shim) = self.shim.take() {
+            // Its end is that of the init process, if there is one, and of what it is doing now.
+            shim.0.kill();
+            reap(shim).await;
+        }
         let (cgroup, directory) = (self.cgroup.take(), self.directory.clone());
+        self.over = true;
         let undone = blocking(move || {
             remove(cgroup.as_ref(), &directory);
             Ok(())
@@ -160,11 +162,14 @@ impl Attempt {
 /// When the caller gave up in the middle, nobody waits: it is undone on the spot.
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some(mut shim) = self.shim.take() {
-            let _ = shim.kill();
-            let _ = shim.wait();
-            remove(self.cgroup.as_ref(), &self.directory);
+        if self.over {
+            return;
         }
+        if let Some(Shim(shim)) = self.shim.take() {
+            shim.kill();
+            shim.collect();
+        }
+        remove(self.cgroup.as_ref(), &self.directory);
     }
 }
 

@@ -50,7 +50,8 @@ fn make_rootfs(path: &Path) {
     std::fs::copy(busybox.expect("busybox-static is installed"), path.join("bin/busybox")).unwrap();
     for applet in [
         "sh", "cat", "echo", "sleep", "true", "false", "yes", "head", "kill", "ls", "id", "stty",
-        "ps", "seq", "dd", "tty", "env", "touch", "trap", "test", "printf", "nohup", "setsid",
+        "cut", "grep", "ps", "sed", "seq", "sort", "dd", "tty", "env", "touch", "trap", "test",
+        "printf", "nohup", "setsid",
     ] {
         symlink("busybox", path.join("bin").join(applet)).unwrap();
     }
@@ -166,6 +167,7 @@ impl Bench {
             bundle,
             rootfs,
             spec: Arc::new(spec),
+            cri_log: None,
             log: wish.log,
             open_stdin: wish.open_stdin,
             stdin_once: wish.stdin_once,
@@ -320,7 +322,12 @@ pub async fn gone(pid: i32, start: u64) {
 }
 
 pub fn source(launch: &Launch) -> LogSource {
-    LogSource { id: launch.id.clone(), bundle: launch.bundle.clone(), log: launch.log.clone() }
+    LogSource {
+        id: launch.id.clone(),
+        bundle: launch.bundle.clone(),
+        log: launch.log.clone(),
+        cri_log: launch.cri_log.clone(),
+    }
 }
 
 pub fn process(tty: bool, args: &[&str]) -> Process {

@@ -7,5 +7,6 @@ mod bench;
 mod exec;
 mod external;
 mod life;
+mod pods;
 mod recovery;
 mod trouble;

@@ -16,6 +16,8 @@ pub(crate) use sparse::Segment;
 
 /// The longest extended header or long name, in bytes.
 pub(crate) const EXTENSION_LIMIT: u64 = 1 << 20;
+/// The most headers that say something of the next entry, before it comes.
+pub(crate) const EXTENSIONS_LIMIT: usize = 32;
 const BLOCK: usize = 512;
 
 /// What is wrong with an archive.

@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::{BLOCK, EXTENSION_LIMIT, Entry, Error, Kind, header::Header, pax, shown, sparse};
+use super::{
+    BLOCK, EXTENSION_LIMIT, EXTENSIONS_LIMIT, Entry, Error, Kind, header::Header, pax, shown,
+    sparse,
+};
 
 /// Reads a tar from front to back in bounded memory.
 pub(crate) struct Reader<R> {
@@ -38,6 +41,16 @@ impl<R: BufRead> Reader<R> {
         self.ended
     }
 
+    /// How many bytes of the current entry's data are left.
+    pub(crate) fn stored(&self) -> u64 {
+        self.data
+    }
+
+    /// What is read from.
+    pub(crate) fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// The bytes after the archive.
     pub(crate) fn into_rest(self) -> R {
         self.input
@@ -49,18 +62,21 @@ impl<R: BufRead> Reader<R> {
     /// The archive is cut off or malformed, or can't be read.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         let mut extensions = Extensions::default();
-        let mut extended = false;
+        let mut extended = 0;
         loop {
             self.skip()?;
             let Some(block) = self.header_block()? else {
                 return match extended {
-                    true => Err(Error::Truncated),
-                    false => Ok(None),
+                    0 => Ok(None),
+                    _ => Err(Error::Truncated),
                 };
             };
             let header = Header::new(block)?;
             let flag = header.type_flag();
-            extended = true;
+            extended += 1;
+            if extended > EXTENSIONS_LIMIT {
+                return Err(Error::Header("an entry has too many extended headers"));
+            }
             match flag {
                 b'x' => extensions.pax = pax::Extended::parse(&self.extension(&header)?)?,
                 b'g' => pax::check_global(&self.extension(&header)?)?,

@@ -72,6 +72,9 @@ pub(super) fn old(
         let mut extension = [0; BLOCK];
         input.read_exact(&mut extension)?;
         blocks += 1;
+        if blocks > SEGMENT_LIMIT as u64 / 21 + 1 {
+            return Err(MALFORMED);
+        }
         pairs(&extension, 0, 21)?;
         more = extension.get(504) == Some(&1);
     }

@@ -16,6 +16,7 @@ use crate::{
     archive::{Kind, Reader},
     compression::Inflated,
     error::{corrupt, from_io},
+    reserve::Reserve,
     unpack::path,
 };
 
@@ -40,13 +41,16 @@ enum Place {
 struct Tee<R> {
     input: R,
     file: File,
+    reserve: Reserve,
     failure: Option<io::Error>,
 }
 
 impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.input.read(buffer)?;
-        if let Err(error) = self.file.write_all(buffer.get(..length).unwrap_or_default()) {
+        let written = self.reserve.take(length as u64);
+        let bytes = buffer.get(..length).unwrap_or_default();
+        if let Err(error) = written.and_then(|()| self.file.write_all(bytes)) {
             self.failure = Some(error);
             return Err(io::Error::other("the archive can't be stored"));
         }
@@ -66,7 +70,10 @@ impl Members {
             file.try_clone().map_err(|error| PortError::io("cannot share a file", error))?;
         let input = Inflated::new(BufReader::with_capacity(BUFFER, bytes))
             .map_err(|error| from_io("cannot read the archive", error))?;
-        let mut tee = Tee { input, file: again, failure: None };
+        let reserve = Reserve::new(tmp).map_err(|error| {
+            PortError::io("cannot open the directory of temporary files", error)
+        })?;
+        let mut tee = Tee { input, file: again, reserve, failure: None };
         let mut archive = Reader::new(BufReader::with_capacity(BUFFER, &mut tee));
         let scanned = scan(&mut archive);
         if let Some(error) = tee.failure {

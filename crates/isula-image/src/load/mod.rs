@@ -114,6 +114,12 @@ fn plan(members: &Members) -> Result<Vec<Planned>> {
     }
 }
 
+/// Reads an archive as [`load`] does, up to the layers; gives the number of images.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn check(bytes: impl Read, tmp: &std::path::Path) -> Result<usize> {
+    plan(&Members::read(bytes, tmp)?).map(|planned| planned.len())
+}
+
 async fn unpack(store: &Store, layer: PlannedLayer, progress: &ProgressSink) -> Result<LayerHold> {
     let PlannedLayer { diff_id, part, blob } = layer;
     let total = part.size();

@@ -20,8 +20,17 @@ use super::{
     settings::Trust,
 };
 
+/// The user name of credentials whose password is a token of the registry itself.
+const REGISTRY_TOKEN: &str = "<bearer>";
+
 /// Largest answer of a token server.
 const TOKEN_LIMIT: u64 = 1024 * 1024;
+/// Longest token: it goes into the head of every request.
+const HEADER_LIMIT: usize = 64 * 1024;
+
+/// The user name that stands for an identity token in the place of the password, as credential
+/// helpers have it.
+const IDENTITY_TOKEN: &str = "<token>";
 
 /// What is sent to an endpoint, and how often it was renewed.
 #[derive(Default)]
@@ -51,7 +60,10 @@ pub(super) async fn renew(
     let challenges = challenges(&refusal.headers);
     let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
     let header = if let Some(bearer) = find("bearer") {
-        fetch_token(exchange, endpoint, bearer, repository).await?
+        match registry_token(endpoint) {
+            Some(header) => header,
+            None => fetch_token(exchange, endpoint, bearer, repository).await?,
+        }
     } else if find("basic").is_some() {
         basic_header(endpoint).ok_or_else(|| Error::Denied("credentials are needed".to_owned()))?
     } else if challenges.is_empty() {
@@ -73,6 +85,16 @@ fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     texts.flat_map(challenge::parse).collect()
 }
 
+/// A token that whoever asked for the pull has from the registry itself.
+fn registry_token(endpoint: &Endpoint) -> Option<HeaderValue> {
+    let credentials = endpoint.credentials.as_ref()?;
+    let own = credentials.username == REGISTRY_TOKEN;
+    let header = own.then(|| HeaderValue::try_from(format!("Bearer {}", credentials.password)));
+    let mut header = header?.ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
 fn basic_header(endpoint: &Endpoint) -> Option<HeaderValue> {
     let credentials = endpoint.credentials.as_ref()?;
     basic(&format!("{}:{}", credentials.username, credentials.password))
@@ -92,10 +114,23 @@ async fn fetch_token(
         let reason = "the realm of a secure registry must be https";
         return Err(Error::Refused { to: printable_url(realm), reason });
     }
-    let default_scope = format!("repository:{repository}:pull");
-    let scope = bearer.parameter("scope").unwrap_or(&default_scope);
-    let mut parameters = vec![("scope", scope)];
+    // A login asks for nothing in particular.
+    let default_scope = (!repository.is_empty()).then(|| format!("repository:{repository}:pull"));
+    let mut parameters = Vec::new();
+    let scope = bearer.parameter("scope").or(default_scope.as_deref());
+    parameters.extend(scope.map(|scope| ("scope", scope)));
     parameters.extend(bearer.parameter("service").map(|service| ("service", service)));
+    let token = endpoint.credentials.as_ref().filter(|found| found.username == IDENTITY_TOKEN);
+    if let Some(token) = token {
+        let fixed = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "isula"),
+            ("refresh_token", &token.password),
+        ];
+        parameters.extend(fixed);
+        let answer = exchange.post(&url, form(&parameters)).await?;
+        return bearer_header(answer, &url).await;
+    }
     let account = endpoint.credentials.as_ref().map(|credentials| &credentials.username);
     parameters.extend(account.map(|account| ("account", account.as_str())));
     let url = with_query(url, &parameters);
@@ -104,6 +139,11 @@ async fn fetch_token(
     headers.extend(basic_header(endpoint).map(|value| (AUTHORIZATION, value)));
     let answer = exchange.get(&url, headers).await?;
     let answer = request::follow(exchange, answer, &HeaderMap::new(), endpoint.trust).await?;
+    bearer_header(answer, &url).await
+}
+
+/// What the answer of a token server has registries told.
+async fn bearer_header(answer: Answer, url: &Url) -> Result<HeaderValue, Error> {
     if matches!(answer.status.as_u16(), 400 | 401 | 403) {
         return Err(Error::Denied(request::detail(answer).await));
     }
@@ -116,6 +156,9 @@ async fn fetch_token(
         .map_err(|error| failed(&format!("its answer is malformed: {error}")))?;
     let token = token.token.filter(|token| !token.is_empty()).or(token.access_token);
     let token = token.ok_or_else(|| failed("its answer has no token"))?;
+    if token.len() > HEADER_LIMIT {
+        return Err(failed("its token is longer than 64 KiB"));
+    }
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| failed("its token does not fit a header"))?;
     header.set_sensitive(true);
@@ -124,21 +167,32 @@ async fn fetch_token(
 
 /// Appends parameters to the query, percent-encoded.
 fn with_query(mut url: Url, parameters: &[(&str, &str)]) -> Url {
-    let mut separator = if url.target.contains('?') { '&' } else { '?' };
-    for (name, value) in parameters {
-        url.target.push(separator);
-        url.target.push_str(name);
-        url.target.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
-                url.target.push(char::from(byte));
-            } else {
-                url.target.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        separator = '&';
+    let parameters = form(parameters);
+    if !parameters.is_empty() {
+        url.target.push(if url.target.contains('?') { '&' } else { '?' });
+        url.target.push_str(&parameters);
     }
     url
+}
+
+/// Parameters, percent-encoded.
+fn form(parameters: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in parameters {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio_rustls::{
 
 use super::{
     error::ExchangeError,
+    hosts::Connection,
     origin::{Origin, Scheme, bracketed},
     proxy::{Proxy, ProxyRules},
     settings::{Settings, Trust, TrustList},
@@ -42,27 +43,61 @@ pub(super) struct Opened {
     pub(super) proxy: Option<Proxy>,
 }
 
+/// What `hosts.toml` says of connections, by host and explicit port.
+#[derive(Default)]
+pub(super) struct Ways(HashMap<(Box<str>, Option<u16>), (Connection, Scheme)>);
+
+impl Ways {
+    pub(super) fn insert(&mut self, origin: &Origin, connection: Connection) {
+        let key = (origin.host.clone(), origin.explicit_port());
+        self.0.insert(key, (connection, origin.scheme));
+    }
+
+    fn get(&self, host: &str, port: Option<u16>) -> Option<&(Connection, Scheme)> {
+        self.0.get(&(host.into(), port))
+    }
+
+    fn connection(&self, origin: &Origin) -> Option<&Connection> {
+        self.get(&origin.host, origin.explicit_port()).map(|(connection, _)| connection)
+    }
+}
+
 /// Opens connections as the settings say.
 pub(super) struct Connector {
     settings: Arc<Settings>,
     trust: TrustList,
     proxies: ProxyRules,
+    ways: Ways,
     /// Made once for each origin: reading a bundle of certificates takes milliseconds.
     tls: Mutex<HashMap<Origin, Arc<ClientConfig>>>,
 }
 
 impl Connector {
-    pub(super) fn new(settings: Arc<Settings>, trust: TrustList, proxies: ProxyRules) -> Self {
-        Self { settings, trust, proxies, tls: Mutex::default() }
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        trust: TrustList,
+        proxies: ProxyRules,
+        ways: Ways,
+    ) -> Self {
+        Self { settings, trust, proxies, ways, tls: Mutex::default() }
     }
 
+    /// Whoever writes `http://` or `skip_verify` into a `hosts.toml` has decided.
     pub(super) fn trust(&self, host: &str, port: Option<u16>) -> Trust {
-        self.trust.trust(host, port)
+        match self.ways.get(host, port) {
+            Some((connection, scheme))
+                if connection.skips_verification || *scheme == Scheme::Http =>
+            {
+                Trust::Insecure
+            }
+            _ => self.trust.trust(host, port),
+        }
     }
 
     /// Opens a connection, all steps within the connect limit.
     pub(super) async fn open(&self, origin: &Origin) -> Result<Opened, ExchangeError> {
-        let limit = self.settings.limits.connect;
+        let limit = self.ways.connection(origin).and_then(|way| way.limit);
+        let limit = limit.unwrap_or(self.settings.limits.connect);
         let late = |_| ExchangeError::Connect {
             to: origin.authority(),
             source: io::ErrorKind::TimedOut.into(),
@@ -144,7 +179,8 @@ impl Connector {
             return Ok(known);
         }
         let (settings, wanted) = (Arc::clone(&self.settings), origin.clone());
-        let made = move || tls::configuration(&settings, &wanted, trust);
+        let way = self.ways.connection(origin).cloned().unwrap_or_default();
+        let made = move || tls::configuration(&settings, &wanted, trust, &way);
         let made = tokio::task::spawn_blocking(made).await;
         let made = made.map_err(|error| ExchangeError::Tls {
             to: origin.authority(),

@@ -1,5 +1,6 @@
 //! Where a reference may be pulled from: mirrors and the registry itself.
 
+use http::HeaderMap;
 use isula_core::{image::Reference, ports::Credentials};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -9,6 +10,7 @@ use super::{
     connect::Connector,
     error::{Error, ExchangeError},
     exchange::Exchange,
+    hosts::{Hosts, Place},
     origin::{Origin, Scheme, split_authority},
     settings::{Mirror, Settings, Trust},
 };
@@ -21,8 +23,16 @@ pub(super) const HUB_HOST: &str = "registry-1.docker.io";
 pub(super) struct Endpoint {
     /// As the user knows it.
     pub(super) name: String,
-    /// What goes before `/v2/`.
-    pub(super) prefix: String,
+    /// May be asked what a tag means.
+    pub(super) resolves: bool,
+    /// May be asked for manifests by digest and for blobs.
+    pub(super) pulls: bool,
+    /// Sent along with each request, never after a redirect.
+    pub(super) headers: HeaderMap,
+    /// What goes before the repository: `/v2`, mostly.
+    base: String,
+    /// The registry that a mirror stands for, where it wants to be told.
+    namespace: Option<String>,
     pub(super) trust: Trust,
     pub(super) credentials: Option<Credentials>,
     pub(super) authorization: Mutex<Authorization>,
@@ -33,12 +43,13 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoints of a reference in the order in which they are tried; never none.
+    /// The endpoints of a reference in the order in which they are tried; never none: the places of
+    /// `hosts.toml`, the mirrors of docker.io, the registry.
     pub(super) fn all(
         reference: &Reference,
         credentials: Option<Credentials>,
         settings: &Settings,
-        mirrors: &[Mirror],
+        (hosts, mirrors): (Hosts, &[Mirror]),
         connector: &Connector,
     ) -> Result<Vec<Self>, Error> {
         let registry = reference.registry();
@@ -47,11 +58,17 @@ impl Endpoint {
             None => Ok(None),
         };
         let mut endpoints = Vec::new();
+        for place in hosts.mirrors {
+            let mut endpoint = Self::new(registry, None, connector);
+            endpoint.take(place, registry, connector);
+            endpoint.credentials = stored(&endpoint.name)?;
+            endpoints.push(endpoint);
+        }
         if registry == HUB {
             for mirror in mirrors {
                 let mut endpoint = Self::new(&mirror.host, mirror.port, connector);
                 endpoint.scheme = mirror.scheme;
-                endpoint.prefix.clone_from(&mirror.prefix);
+                endpoint.base = format!("{}/v2", mirror.prefix);
                 // The request's credentials are for the registry, not for its mirrors.
                 endpoint.credentials = stored(&endpoint.name)?;
                 endpoints.push(endpoint);
@@ -63,6 +80,8 @@ impl Endpoint {
             other => split_authority(other).unwrap_or((other, None)),
         };
         let mut own = Self::new(host, port, connector);
+        own.take(hosts.server, registry, connector);
+        own.namespace = None;
         registry.clone_into(&mut own.name);
         own.credentials = match credentials {
             Some(credentials) => Some(credentials),
@@ -76,7 +95,11 @@ impl Endpoint {
         let host = host.to_ascii_lowercase();
         Self {
             name: Origin::new(Scheme::Https, &host, port).authority(),
-            prefix: String::new(),
+            resolves: true,
+            pulls: true,
+            headers: HeaderMap::new(),
+            base: "/v2".to_owned(),
+            namespace: None,
             trust: connector.trust(&host, port),
             credentials: None,
             authorization: Mutex::default(),
@@ -85,6 +108,29 @@ impl Endpoint {
             port,
             origin: OnceCell::new(),
         }
+    }
+
+    /// Becomes the place that a `hosts.toml` describes.
+    fn take(&mut self, place: Place, registry: &str, connector: &Connector) {
+        (self.resolves, self.pulls, self.headers) = (place.resolves, place.pulls, place.headers);
+        let Some(url) = place.url else { return };
+        let port = url.origin.explicit_port();
+        let path = url.target.trim_end_matches('/');
+        self.base = if place.overrides_path { path.to_owned() } else { format!("{path}/v2") };
+        self.name = url.origin.authority();
+        self.trust = connector.trust(&url.origin.host, port);
+        self.namespace = (self.name != registry).then(|| registry.to_owned());
+        (self.scheme, self.host, self.port) =
+            (Some(url.origin.scheme), url.origin.host.into(), port);
+    }
+
+    /// Path and query of a request for `path` of a repository; without either, for the registry.
+    pub(super) fn target(&self, repository: &str, path: &str) -> String {
+        if repository.is_empty() {
+            return format!("{}/", self.base);
+        }
+        let query = self.namespace.as_ref().map(|namespace| format!("?ns={namespace}"));
+        format!("{}/{repository}/{path}{}", self.base, query.unwrap_or_default())
     }
 
     /// Its origin. Where plain http is allowed, https is tried first, and what answered is

@@ -10,6 +10,7 @@ use isula_core::{
 
 use super::{
     auth_file::AuthFileError,
+    hosts::HostsError,
     origin::{Origin, UrlError},
     tls::CertificateError,
 };
@@ -196,6 +197,9 @@ pub enum Error {
     /// Stored credentials can't be read.
     #[error(transparent)]
     AuthFile(#[from] AuthFileError),
+    /// The registry's `hosts.toml` can't be used.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
 }
 
 fn after_colon(detail: &str) -> String {
@@ -210,7 +214,7 @@ impl Error {
             Self::ManifestUnknown => ErrorKind::NotFound,
             Self::Denied(_) => ErrorKind::PermissionDenied,
             Self::Digest { .. } | Self::Size { .. } | Self::Part(_) => ErrorKind::Corrupt,
-            Self::AuthFile(_) => ErrorKind::InvalidInput,
+            Self::AuthFile(_) | Self::Hosts(_) => ErrorKind::InvalidInput,
             Self::Exchange(error) => error.kind(),
             _ => ErrorKind::Unavailable,
         }

@@ -10,9 +10,11 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, USER_AGENT},
+    header::{
+        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, USER_AGENT,
+    },
 };
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
     client::conn::http1::{Builder, SendRequest},
@@ -38,12 +40,12 @@ const HEAD_LIMIT: usize = 64 * 1024;
 /// Connections that are kept for later.
 const IDLE_LIMIT: usize = 8;
 /// What must arrive within the stall limit; see [`TimeLimits::stall`].
-const STALL_BYTES: usize = 1024;
+const STALL_BYTES: usize = 16 * 1024;
 const AGENT: &str = concat!("isulad/", env!("CARGO_PKG_VERSION"));
 
 /// A connection; it ends when this is dropped.
 struct Link {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     task: AbortHandle,
     proxy: Option<Proxy>,
 }
@@ -85,6 +87,27 @@ impl Exchange {
         url: &Url,
         headers: HeaderMap,
     ) -> Result<Answer, ExchangeError> {
+        self.send(url, headers, None).await
+    }
+
+    /// Sends a form by POST and waits for the head of the answer.
+    pub(super) async fn post(
+        self: &Arc<Self>,
+        url: &Url,
+        form: String,
+    ) -> Result<Answer, ExchangeError> {
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(CONTENT_TYPE, kind);
+        self.send(url, headers, Some(form.into())).await
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        url: &Url,
+        headers: HeaderMap,
+        form: Option<Bytes>,
+    ) -> Result<Answer, ExchangeError> {
         let origin = &url.origin;
         loop {
             let kept = self.take(origin);
@@ -93,7 +116,7 @@ impl Exchange {
                 Some(link) => link,
                 None => self.open(origin).await?,
             };
-            let request = request(url, headers.clone(), link.proxy.as_ref());
+            let request = request(url, headers.clone(), link.proxy.as_ref(), form.clone());
             let answer = timeout(self.limits.stall, async {
                 link.sender.ready().await?;
                 link.sender.send_request(request).await
@@ -146,7 +169,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn request(url: &Url, mut headers: HeaderMap, proxy: Option<&Proxy>) -> Request<Empty<Bytes>> {
+fn request(
+    url: &Url,
+    mut headers: HeaderMap,
+    proxy: Option<&Proxy>,
+    form: Option<Bytes>,
+) -> Request<Full<Bytes>> {
+    let method = if form.is_some() { Method::POST } else { Method::GET };
     if let Ok(host) = HeaderValue::try_from(url.origin.authority()) {
         headers.insert(HOST, host);
     }
@@ -160,8 +189,8 @@ fn request(url: &Url, mut headers: HeaderMap, proxy: Option<&Proxy>) -> Request<
             headers.insert(PROXY_AUTHORIZATION, value.clone());
         }
     }
-    let mut request = Request::new(Empty::new());
-    *request.method_mut() = Method::GET;
+    let mut request = Request::new(Full::new(form.unwrap_or_default()));
+    *request.method_mut() = method;
     // `Url` was read by the same parser.
     *request.uri_mut() = target.parse().unwrap_or_default();
     *request.headers_mut() = headers;

@@ -18,6 +18,8 @@ mod connect;
 mod endpoint;
 mod error;
 mod exchange;
+mod hosts;
+mod login;
 mod origin;
 mod proxy;
 mod request;

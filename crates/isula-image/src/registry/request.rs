@@ -35,7 +35,7 @@ pub(super) async fn get(
     headers: &HeaderMap,
 ) -> Result<Answer, Error> {
     let origin = endpoint.origin(exchange).await?.clone();
-    let target = format!("{}/v2/{repository}/{path}", endpoint.prefix);
+    let target = endpoint.target(repository, path);
     let url = Url { origin, target };
     let mut renewed = false;
     let answer = loop {
@@ -44,6 +44,7 @@ pub(super) async fn get(
             (current.header.clone(), current.generation)
         };
         let mut headers = headers.clone();
+        headers.extend(endpoint.headers.clone());
         headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
         let answer = exchange.get(&url, headers).await?;
         if answer.status != StatusCode::UNAUTHORIZED || renewed {

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -19,10 +19,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     blob::Blob,
-    connect::Connector,
-    endpoint::Endpoint,
+    connect::{Connector, Ways},
+    endpoint::{Endpoint, HUB, HUB_HOST},
     error::{Error, ExchangeError},
     exchange::{Answer, Exchange},
+    hosts::{self, Hosts},
+    origin::{Origin, Scheme, split_authority},
     proxy::ProxyRules,
     request,
     settings::{Mirror, Settings, SettingsError, TrustList},
@@ -79,19 +81,40 @@ impl Client {
         reference: &Reference,
         credentials: Option<Credentials>,
     ) -> Result<Session, PortError> {
+        let failed = |error: Error| error.into_port(reference, reference.registry());
+        let found = hosts::load(&self.settings.certs_dir, reference.registry());
+        let hosts = found.map_err(|error| failed(error.into()))?.unwrap_or_default();
         let (trust, proxies) = (self.trust.clone(), self.proxies.clone());
-        let connector = Connector::new(Arc::clone(&self.settings), trust, proxies);
-        let endpoints =
-            Endpoint::all(reference, credentials, &self.settings, &self.mirrors, &connector)
-                .map_err(|error| error.into_port(reference, reference.registry()))?;
+        let ways = ways(&hosts, reference.registry());
+        let connector = Connector::new(Arc::clone(&self.settings), trust, proxies, ways);
+        let places = (hosts, self.mirrors.as_slice());
+        let endpoints = Endpoint::all(reference, credentials, &self.settings, places, &connector)
+            .map_err(failed)?;
+        let refused = endpoints.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Session {
             exchange: Exchange::new(connector, self.settings.limits),
             settings: Arc::clone(&self.settings),
             reference: reference.clone(),
             endpoints,
-            current: AtomicUsize::new(0),
+            refused,
         })
     }
+}
+
+/// How the places of a `hosts.toml` are connected to.
+fn ways(hosts: &Hosts, registry: &str) -> Ways {
+    let mut ways = Ways::default();
+    let (host, port) = match registry {
+        HUB => (HUB_HOST, None),
+        other => split_authority(other).unwrap_or((other, None)),
+    };
+    let own = Origin::new(Scheme::Https, host, port);
+    // The first one that names a place counts.
+    for place in hosts.mirrors.iter().chain([&hosts.server]).rev() {
+        let origin = place.url.as_ref().map_or(&own, |url| &url.origin);
+        ways.insert(origin, place.connection.clone());
+    }
+    ways
 }
 
 /// A manifest or index as it came, with its digest.
@@ -111,11 +134,20 @@ pub struct Session {
     settings: Arc<Settings>,
     reference: Reference,
     endpoints: Vec<Endpoint>,
-    /// The endpoint that the manifest came from: the ones before it are not asked for blobs.
-    current: AtomicUsize,
+    /// The endpoints that did not give a manifest: they are not asked for blobs.
+    refused: Vec<AtomicBool>,
 }
 
 impl Session {
+    /// The registry itself, which is tried last.
+    pub(super) fn registry(&self) -> Option<&Endpoint> {
+        self.endpoints.last()
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
     /// The manifest or index with this tag.
     ///
     /// # Errors
@@ -181,9 +213,21 @@ impl Session {
         error.into_port(&self.reference, name)
     }
 
-    /// The endpoint `skipped` places after the one that the manifest came from.
+    /// The endpoint `skipped` places after the first one that may be asked for blobs.
     pub(super) fn endpoint_from(&self, skipped: usize) -> Option<&Endpoint> {
-        self.endpoints.get(self.current.load(Relaxed).saturating_add(skipped))
+        self.willing().filter(|(endpoint, _)| endpoint.pulls).nth(skipped).map(|(found, _)| found)
+    }
+
+    /// The endpoints that may be asked for a manifest, by digest or by tag.
+    fn able(&self, by_digest: bool) -> Vec<(&Endpoint, &AtomicBool)> {
+        let can = |endpoint: &Endpoint| if by_digest { endpoint.pulls } else { endpoint.resolves };
+        self.willing().filter(|(endpoint, _)| can(endpoint)).collect()
+    }
+
+    /// The endpoints that have not refused a manifest.
+    fn willing(&self) -> impl Iterator<Item = (&Endpoint, &AtomicBool)> {
+        let all = self.endpoints.iter().zip(&self.refused);
+        all.filter(|(_, refused)| !refused.load(Relaxed))
     }
 
     /// One request for a blob, from byte `from` on.
@@ -220,18 +264,16 @@ impl Session {
 
     /// Asks each endpoint in turn until one gives a good answer; the last one's error counts.
     async fn manifest(&self, asked: &Asked<'_>) -> Result<Fetched, PortError> {
-        let first = self.current.load(Relaxed);
+        let able = self.able(asked.digest.is_some());
         let mut failure = None;
-        for (place, endpoint) in self.endpoints.iter().enumerate().skip(first) {
-            let is_last = place + 1 == self.endpoints.len();
+        for (place, (endpoint, refused)) in able.iter().enumerate() {
+            let is_last = place + 1 == able.len();
             let error = match self.repeat(endpoint, is_last, asked).await {
-                Ok(answer) => {
-                    self.current.store(place, Relaxed);
-                    return Ok(answer);
-                }
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             if !is_last {
+                refused.store(true, Relaxed);
                 let cause = isula_core::error::chain(&error);
                 tracing::warn!("mirror {}: {}: {cause}", endpoint.name, self.reference);
             }

@@ -55,8 +55,8 @@ impl Default for Settings {
 pub struct TimeLimits {
     /// For name, connection, proxy and TLS together.
     pub connect: Duration,
-    /// For the head of an answer, and for each further KiB of its body: a sender that drips single
-    /// bytes is as good as silent.
+    /// For the head of an answer, and for each further 16 KiB of its body: a sender that drips
+    /// single bytes is as good as silent.
     pub stall: Duration,
     /// For the whole of a small body: a manifest, configuration, token or error text.
     pub document: Duration,

@@ -10,6 +10,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::{
+    hosts::Connection,
     origin::{Origin, bracketed},
     settings::{Settings, Trust},
 };
@@ -40,13 +41,33 @@ struct Own {
     client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 }
 
+impl Own {
+    /// Adds what `hosts.toml` names. Of several client certificates the first counts.
+    fn add(&mut self, way: &Connection) -> Result<(), CertificateError> {
+        for path in &way.authorities {
+            self.authorities.extend(certificates(path)?);
+        }
+        if let Some((path, key)) = way.clients.first() {
+            let key_path = key.as_ref().unwrap_or(path);
+            self.client = Some((certificates(path)?, private_key(key_path)?));
+        }
+        Ok(())
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| CertificateError::new(path, error))
+}
+
 /// Makes the configuration for connections to `origin`. Blocks on small files.
 pub(super) fn configuration(
     settings: &Settings,
     origin: &Origin,
     trust: Trust,
+    way: &Connection,
 ) -> Result<ClientConfig, CertificateError> {
-    let own = own_certificates(settings, origin)?;
+    let mut own = own_certificates(settings, origin)?;
+    own.add(way)?;
     let provider = Arc::new(ring::default_provider());
     let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -102,10 +123,7 @@ fn own_certificates(settings: &Settings, origin: &Origin) -> Result<Own, Certifi
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => own.authorities.extend(certificates(&path)?),
             Some("cert") => {
-                let key_path = path.with_extension("key");
-                let pem = read(&key_path)?;
-                let key = PrivateKeyDer::from_pem_slice(&pem)
-                    .map_err(|error| CertificateError::new(&key_path, error))?;
+                let key = private_key(&path.with_extension("key"))?;
                 own.client = Some((certificates(&path)?, key));
             }
             _ => {}

@@ -4,11 +4,19 @@
 //! says the *name* of an empty file beside its directories, so that the commit of the file system's
 //! journal that makes the container's own record durable makes this durable too.
 
-mod read;
+mod quota;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod view;
 
-use std::{collections::HashMap, fs, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use isula_core::{
@@ -16,11 +24,13 @@ use isula_core::{
     fault,
     id::ContainerId,
     image::{Image, ImageId},
-    ports::{Result, Rootfs, Snapshots},
+    ports::{ByteStream, Change, Result, Rootfs, Snapshots},
+    sandbox::FilesystemUsage,
 };
 use isula_sys::beneath::{self, Beneath, Special};
 
 use crate::{
+    merged::Merged,
     store::{Shared, Store, files},
     unpack::Root,
 };
@@ -56,16 +66,26 @@ impl Snapshots for Store {
             return Err(no_snapshot(id));
         }
         let image = self.shared.needed_image(id, image)?;
-        let mut lower: Vec<_> = self
-            .shared
-            .visible(&image)?
-            .iter()
-            .map(|layer| self.shared.layout.diff(layer))
-            .collect();
+        let mut lower = self.shared.lower(&image)?;
         if lower.is_empty() {
             lower.push(self.shared.empty_layer()?);
         }
         Ok(Rootfs::Overlay { lower, upper, work, volatile })
+    }
+
+    fn layers(&self, image: &ImageId) -> Result<Vec<PathBuf>> {
+        let found = self.shared.index().get(image).cloned().ok_or_else(|| no_image(image))?;
+        let visible = self.shared.visible(&found)?;
+        let mut layers: Vec<_> =
+            visible.iter().map(|layer| self.shared.layout.diff(layer)).collect();
+        // Without a writable layer, an overlay has at least two others.
+        layers.push(self.shared.empty_layer()?);
+        Ok(layers)
+    }
+
+    async fn usage(&self, id: &ContainerId) -> Result<FilesystemUsage> {
+        let id = id.clone();
+        self.blocking(move |shared| shared.usage(&id)).await
     }
 
     async fn read(
@@ -77,6 +97,25 @@ impl Snapshots for Store {
     ) -> Result<Option<Vec<u8>>> {
         let (id, image, path) = (id.clone(), image.clone(), path.to_owned());
         self.blocking(move |shared| shared.read(&id, &image, &path, limit)).await
+    }
+
+    fn export(&self, rootfs: &Rootfs) -> Result<ByteStream> {
+        view::export(rootfs)
+    }
+
+    async fn changes(&self, rootfs: &Rootfs) -> Result<Vec<Change>> {
+        let rootfs = rootfs.clone();
+        self.blocking(move |_| view::changes(&rootfs)).await
+    }
+
+    async fn disk_usage(&self, dir: &Path) -> Result<u64> {
+        let dir = dir.to_owned();
+        self.blocking(move |_| view::disk_usage(&dir)).await
+    }
+
+    async fn limit(&self, id: &ContainerId, bytes: u64) -> Result<()> {
+        let id = id.clone();
+        self.blocking(move |shared| shared.limit_snapshot(&id, bytes)).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {
@@ -131,6 +170,13 @@ impl Shared {
 
     /// Owner and mode of `/`: the topmost layer that says something counts.
     fn root_of(&self, image: &Image) -> Root {
+        use std::os::unix::fs::MetadataExt;
+        let index = self.index();
+        let topmost = index.embedded(&image.id).and_then(<[_]>::last);
+        if let Some(Ok(found)) = topmost.map(fs::metadata) {
+            let mode = found.mode() & 0o7777;
+            return Root { uid: found.uid(), gid: found.gid(), mode };
+        }
         let layers = self.layers();
         let roots = image.layers.iter().rev();
         roots.filter_map(|layer| layers.contents(layer)?.root).next().unwrap_or(Root {
@@ -170,7 +216,20 @@ impl Shared {
         Ok(visible)
     }
 
-    fn empty_layer(&self) -> Result<std::path::PathBuf> {
+    /// The directories below a container of the image, topmost first.
+    fn lower(&self, image: &Image) -> Result<Vec<PathBuf>> {
+        if let Some(dirs) = self.index().embedded(&image.id) {
+            if let Some(missing) = dirs.iter().find(|dir| !dir.is_dir()) {
+                let text = format!("layer {} of image {} is missing", missing.display(), image.id);
+                return Err(PortError::new(ErrorKind::Corrupt, text));
+            }
+            return Ok(dirs.iter().rev().cloned().collect());
+        }
+        let visible = self.visible(image)?;
+        Ok(visible.iter().map(|layer| self.layout.diff(layer)).collect())
+    }
+
+    fn empty_layer(&self) -> Result<PathBuf> {
         let path = self.layout.snapshots().with_file_name(EMPTY);
         match files::make_dir(&path, 0o755) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
@@ -199,15 +258,12 @@ impl Shared {
             return Err(no_snapshot(id));
         }
         let image = self.needed_image(id, image)?;
-        let lower = self.visible(&image)?;
-        let dirs = std::iter::once(upper).chain(lower.iter().map(|layer| self.layout.diff(layer)));
+        let dirs = std::iter::once(upper).chain(self.lower(&image)?);
         let path = std::ffi::OsStr::new(path);
-        read::Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(
-            |error| {
-                let text = format!("cannot read {} of container {}", path.display(), id.short());
-                PortError::io(text, error)
-            },
-        )
+        Merged::open(dirs).and_then(|merged| merged.read(path.as_bytes(), limit)).map_err(|error| {
+            let text = format!("cannot read {} of container {}", path.display(), id.short());
+            PortError::io(text, error)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Making layers and a configuration into an image, with its names.
 
-use std::{collections::HashSet, fs, sync::Arc};
+use std::{collections::HashSet, fs, path::PathBuf, sync::Arc};
 
 use isula_core::{
     error::{ErrorKind, PortError},
@@ -40,6 +40,9 @@ pub(super) struct ImageRecord {
     /// Manifests and indexes that led to it.
     #[serde(default)]
     pub(super) manifests: Vec<Digest>,
+    /// Directories of the host that are its layers, base first, if it is an embedded image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) embedded: Vec<PathBuf>,
 }
 
 impl Store {
@@ -57,6 +60,15 @@ impl Store {
 
 impl Shared {
     pub(crate) fn commit_image(&self, new: &NewImage) -> Result<Arc<Image>, PortError> {
+        self.commit_embedded(new, &[])
+    }
+
+    /// As [`Shared::commit_image`], for an image whose layers are directories of the host.
+    pub(crate) fn commit_embedded(
+        &self,
+        new: &NewImage,
+        embedded: &[PathBuf],
+    ) -> Result<Arc<Image>, PortError> {
         let parsed = config::parse(&new.config)?;
         if !parsed.diff_ids.iter().eq(new.layers.iter().map(LayerHold::diff_id)) {
             return Err(corrupt("the image has other layers than its configuration says"));
@@ -70,6 +82,7 @@ impl Shared {
             config: parsed.config,
             raw_config: new.config.as_slice().into(),
             manifests,
+            embedded: embedded.to_vec(),
         };
         let mut tables = self.tables();
         let known = tables.images.get(&id).map(|known| known.manifests.clone());
@@ -102,6 +115,8 @@ impl Shared {
         new: &NewImage,
         known: Option<&Vec<Digest>>,
     ) -> Result<Vec<PendingName>, PortError> {
+        // Once for all layers of the image: they were renamed, each with durable content.
+        files::sync_dir(&self.layout.layers())?;
         for bytes in new.manifests.iter().chain([&new.config]) {
             self.write_blob(bytes)?;
         }
@@ -112,7 +127,10 @@ impl Shared {
         files::sync_dir(&self.layout.names())?;
         new.origin.passes(Step::NamesWritten);
         if known != Some(&stored.manifests) {
-            let record = ImageRecord { manifests: stored.manifests.clone() };
+            let record = ImageRecord {
+                manifests: stored.manifests.clone(),
+                embedded: stored.embedded.clone(),
+            };
             self.replace(&self.layout.image(id), &files::json(&record)?)?;
             files::sync_dir(&self.layout.images())?;
         }
@@ -159,7 +177,7 @@ impl Shared {
     }
 
     /// Puts a durable file in the place of another or of none; the caller syncs the directory.
-    pub(super) fn replace(&self, path: &std::path::Path, bytes: &[u8]) -> Result<(), PortError> {
+    pub(crate) fn replace(&self, path: &std::path::Path, bytes: &[u8]) -> Result<(), PortError> {
         let temporary = self.layout.tmp().join(self.serial());
         files::write_new(&temporary, bytes)?;
         files::rename(&temporary, path).inspect_err(|_| {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use isula_core::{
     image::{Image, ImageId, Reference},
-    ports::{ByteStream, Images, ImportOptions, ProgressSink, PullOptions, RemovedImage, Result},
+    ports::{
+        ByteStream, CheckResult, CheckSink, Credentials, ImageFormat, Images, ImportOptions,
+        ProgressSink, PullOptions, RemovedImage, Result, StoredLayer,
+    },
+    sandbox::FilesystemUsage,
 };
 use tokio::task::spawn_blocking;
 
 use super::{Shared, Store};
-use crate::{import, load, pull, stream};
+use crate::{check, embed, import, load, pull, save, stream};
 
 #[async_trait]
 impl Images for Store {
@@ -56,6 +60,38 @@ impl Images for Store {
     async fn remove(&self, query: &str, force: bool) -> Result<Vec<RemovedImage>> {
         let query = query.to_owned();
         self.blocking(move |shared| shared.remove(&query, force)).await
+    }
+
+    fn usage(&self) -> FilesystemUsage {
+        let (bytes, inodes) = self.shared.layers().usage();
+        let mountpoint = self.shared.layout.root().display().to_string();
+        FilesystemUsage { mountpoint, bytes, inodes }
+    }
+
+    fn save(
+        &self,
+        queries: &[String],
+        format: ImageFormat,
+        progress: ProgressSink,
+    ) -> Result<ByteStream> {
+        save::save(self, queries, format, progress)
+    }
+
+    fn layers(&self) -> Vec<StoredLayer> {
+        self.shared.layers().sizes()
+    }
+
+    async fn check(&self, found: CheckSink) -> Result<CheckResult> {
+        check::check(self, found).await
+    }
+
+    async fn log_in(&self, registry: &str, credentials: Credentials) -> Result<Option<String>> {
+        self.client().log_in(registry, credentials).await
+    }
+
+    async fn embed(&self, manifest: Vec<u8>) -> Result<Arc<Image>> {
+        let shared = Arc::clone(&self.shared);
+        self.blocking(move |_| embed::embed(&shared, &manifest)).await
     }
 
     fn damage(&self) -> Vec<String> {

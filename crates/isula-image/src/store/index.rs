@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct StoredImage {
     pub(crate) raw_config: Arc<[u8]>,
     /// Manifests and indexes that led to it.
     pub(crate) manifests: Vec<Digest>,
+    /// Directories of the host that are its layers, base first.
+    pub(crate) embedded: Vec<PathBuf>,
 }
 
 /// A state of the store, never changed once it is shown.
@@ -30,6 +33,7 @@ pub(crate) struct Index {
     images: BTreeMap<ImageId, Arc<Image>>,
     names: BTreeMap<Reference, ImageId>,
     newest_first: Vec<Arc<Image>>,
+    embedded: BTreeMap<ImageId, Vec<PathBuf>>,
 }
 
 impl Index {
@@ -67,7 +71,14 @@ impl Index {
         let images: BTreeMap<_, _> = tables.images.iter().map(image).collect();
         let mut newest_first: Vec<_> = images.values().cloned().collect();
         newest_first.sort_by_key(|image| std::cmp::Reverse(image.created));
-        Self { images, names: tables.names.clone(), newest_first }
+        let embedded = tables.images.iter().filter(|(_, stored)| !stored.embedded.is_empty());
+        let embedded = embedded.map(|(id, stored)| (id.clone(), stored.embedded.clone())).collect();
+        Self { images, names: tables.names.clone(), newest_first, embedded }
+    }
+
+    /// The directories of the host that are the layers of an embedded image, base first.
+    pub(crate) fn embedded(&self, id: &ImageId) -> Option<&[PathBuf]> {
+        self.embedded.get(id).map(Vec::as_slice)
     }
 
     pub(crate) fn list(&self) -> Vec<Arc<Image>> {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use isula_core::image::Digest;
+use isula_core::{image::Digest, ports::StoredLayer};
 use tokio::sync::Mutex;
 
 use super::Tables;
@@ -39,11 +39,27 @@ impl Layers {
         self.present.get(diff_id)
     }
 
+    /// Bytes and inodes of all layers.
+    pub(super) fn usage(&self) -> (u64, u64) {
+        self.present.values().fold((0, 0), |(bytes, inodes), layer| {
+            (bytes.saturating_add(layer.size), inodes.saturating_add(layer.entries))
+        })
+    }
+
+    /// Every layer and its size.
+    pub(crate) fn sizes(&self) -> Vec<StoredLayer> {
+        let layer = |(diff_id, contents): (&Digest, &Contents)| StoredLayer {
+            diff_id: diff_id.clone(),
+            size: contents.size,
+        };
+        self.present.iter().map(layer).collect()
+    }
+
     pub(crate) fn insert(&mut self, record: LayerRecord) {
         self.present.insert(record.diff_id, record.contents);
     }
 
-    pub(super) fn forget(&mut self, diff_id: &Digest) {
+    pub(crate) fn forget(&mut self, diff_id: &Digest) {
         self.present.remove(diff_id);
     }
 

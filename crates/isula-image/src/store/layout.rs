@@ -45,6 +45,10 @@ impl Layout {
         Ok(layout)
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn blobs(&self) -> PathBuf {
         self.root.join("blobs/sha256")
     }

@@ -32,9 +32,10 @@ use isula_core::{
 use tokio::sync::Semaphore;
 
 pub use commit::NewImage;
-pub(crate) use index::{Index, StoredImage};
+pub(crate) use index::{Index, Meant, StoredImage};
 pub(crate) use layers::Layers;
 pub(crate) use layout::Layout;
+pub(crate) use recover::read_layer;
 
 use crate::{registry, snapshot::Uses, trash::Trash};
 

@@ -128,6 +128,8 @@ impl Recovery<'_> {
         }
         let record = match read_json::<ImageRecord>(path) {
             Ok(record) => record,
+            // All that is known of the layers of an embedded image was in it.
+            Err(error) if is_embedded(&raw) => return Err(error),
             Err(error) => {
                 self.quarantine(path, "image record (made anew)", &error)?;
                 files::write_new(path, &files::json(&ImageRecord::default())?)?;
@@ -143,6 +145,7 @@ impl Recovery<'_> {
                 config: parsed.config,
                 raw_config: raw.into(),
                 manifests: record.manifests,
+                embedded: record.embedded,
             },
         ))
     }
@@ -227,7 +230,7 @@ impl Recovery<'_> {
     }
 }
 
-fn read_layer(path: &Path, name: &str) -> Result<LayerRecord, PortError> {
+pub(crate) fn read_layer(path: &Path, name: &str) -> Result<LayerRecord, PortError> {
     let record: LayerRecord = read_json(&path.join("layer.json"))?;
     if Some(&record.diff_id) != digest_of(name).as_ref() {
         return Err(corrupt(format!("its record says that it is {}", record.diff_id)));
@@ -256,6 +259,12 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PortError
         true => Err(PortError::new(ErrorKind::Corrupt, "the file is empty")),
         false => json::parse("the file", &bytes, RECORD_LIMIT),
     }
+}
+
+/// Whether a configuration may be that of an embedded image.
+fn is_embedded(config: &[u8]) -> bool {
+    let mark = b"\"created_by\":\"embedded sha256:";
+    config.windows(mark.len()).any(|part| part == mark)
 }
 
 fn digest_of(name: &str) -> Option<Digest> {

@@ -86,7 +86,8 @@ impl Shared {
     }
 
     fn untag(&self, tables: &mut Tables, names: &[Reference]) -> Result<(), PortError> {
-        for name in names {
+        // The tag last: digests without it would stay, and nobody would ask for their removal.
+        for name in names.iter().rev() {
             files::remove(&self.layout.name(name))?;
             tables.names.remove(name);
             self.publish(tables);

@@ -12,6 +12,7 @@ mod tests;
 mod writeback;
 
 use std::{
+    cell::Cell,
     io::{self, BufRead},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -26,10 +27,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) use error::Error;
 use writeback::Writeback;
 
-use crate::archive::{Entry, Kind, Reader};
+use crate::{
+    archive::{Entry, Kind, Reader},
+    reserve::Reserve,
+};
 
 /// The most entries of one layer.
 const ENTRY_LIMIT: u64 = 1 << 22;
+/// What an entry takes on the disk beside its content.
+const ENTRY_COST: u64 = 4096;
 /// overlayfs's mark of a directory that hides the one below it.
 pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 const WHITEOUT: &[u8] = b".wh.";
@@ -47,6 +53,9 @@ pub(crate) struct Contents {
     /// The layer hides everything below it. (overlayfs has no mark for this.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hides_all: bool,
+    /// A later entry took the place of an earlier one, whose content is gone.
+    #[serde(skip)]
+    pub(crate) replaced: bool,
     /// Owner and mode of `/`, if the layer says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root: Option<Root>,
@@ -65,13 +74,27 @@ pub(crate) struct Root {
 ///
 /// # Errors
 /// The archive is malformed, wants to leave the directory, or the disk failed.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn unpack<R: BufRead>(archive: &mut Reader<R>, root: &Path) -> Result<Contents, Error> {
+    unpack_noting(archive, root, |_, _| {})
+}
+
+/// As `unpack`; `note` sees each entry before its content is read.
+///
+/// # Errors
+/// As `unpack`.
+pub(crate) fn unpack_noting<R: BufRead>(
+    archive: &mut Reader<R>,
+    root: &Path,
+    mut note: impl FnMut(&mut Reader<R>, &Entry),
+) -> Result<Contents, Error> {
     let mut unpacker = Unpacker::new(root).map_err(|error| Error::write(b"/", error))?;
     while let Some(entry) = archive.next_entry()? {
         unpacker.contents.entries += 1;
         if unpacker.contents.entries > ENTRY_LIMIT {
             return Err(Error::refused(&entry.path, "the layer has too many entries"));
         }
+        note(archive, &entry);
         unpacker.apply(&entry, archive)?;
     }
     unpacker.finish().map_err(|error| Error::write(b"/", error))
@@ -82,7 +105,9 @@ struct Unpacker {
     /// The directory of the last entry.
     parent: Option<Parent>,
     writeback: Writeback,
+    reserve: Reserve,
     contents: Contents,
+    replaced: Cell<bool>,
 }
 
 /// An open directory. What is made in it changes its times; they are set back when it is left.
@@ -98,7 +123,9 @@ impl Unpacker {
             root: Beneath::open(root)?,
             parent: None,
             writeback: Writeback::new(root),
+            reserve: Reserve::new(root)?,
             contents: Contents::default(),
+            replaced: Cell::new(false),
         })
     }
 
@@ -106,6 +133,7 @@ impl Unpacker {
         self.leave()?;
         self.writeback.push_dir(self.root.root().try_clone_to_owned()?)?;
         self.writeback.finish()?;
+        self.contents.replaced = self.replaced.get();
         Ok(self.contents)
     }
 
@@ -118,6 +146,7 @@ impl Unpacker {
                 _ => Err(refused("the root must be a directory")),
             };
         }
+        self.reserve.take(ENTRY_COST).map_err(|error| Error::write(&entry.path, error))?;
         let (parent, name) = path::split(&path);
         let is_aufs = |part: &[u8]| part.starts_with(AUFS) && part != OPAQUE_WHITEOUT;
         if path::components(&path).any(is_aufs) {

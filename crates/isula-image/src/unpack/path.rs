@@ -16,7 +16,7 @@ pub(crate) fn clean(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The parts between slashes.
-pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
 }
 

@@ -1,17 +1,21 @@
 //! Making the one file, directory, link or device that an entry stands for.
 
 use std::{
+    cell::Cell,
     io::{self, BufRead, Seek, SeekFrom, Write},
     os::fd::BorrowedFd,
 };
 
 use isula_sys::{
-    beneath::{self, Links, Special, is_dir, is_whiteout, tree, writeback},
+    beneath::{self, FileType, Links, Special, is_dir, is_whiteout, tree, writeback},
     xattr,
 };
 
 use super::{Error, OPAQUE, Unpacker, attributes, path, tolerate, wanted_xattrs};
-use crate::archive::{Entry, Kind, Reader, Segment};
+use crate::{
+    archive::{Entry, Kind, Reader, Segment},
+    reserve::Reserve,
+};
 
 /// How much of a large file is written before the disk is set to work.
 const STRIDE: u64 = 8 << 20;
@@ -25,15 +29,19 @@ impl Unpacker {
         data: &mut Reader<R>,
     ) -> Result<(), Error> {
         let failed = |error| Error::write(&entry.path, error);
-        let dir = self.enter(parent).map_err(failed)?;
-        let special = |special| anew(dir, name, || beneath::make_special(dir, name, special));
+        self.enter(parent).map_err(failed)?;
+        let dir = self.parent_dir();
+        let special =
+            |special| anew(&self.replaced, dir, name, || beneath::make_special(dir, name, special));
         match &entry.kind {
             Kind::File { size, sparse } => {
                 return self.file(entry, name, (*size, sparse.as_deref()), data);
             }
             Kind::Hardlink(target) => return self.link(entry, name, target),
             Kind::Directory => return self.directory(entry, name).map_err(failed),
-            Kind::Symlink(text) => anew(dir, name, || beneath::make_symlink(dir, name, text)),
+            Kind::Symlink(text) => {
+                anew(&self.replaced, dir, name, || beneath::make_symlink(dir, name, text))
+            }
             Kind::Character(major, minor) => special(Special::Character(*major, *minor)),
             Kind::Block(major, minor) => special(Special::Block(*major, *minor)),
             Kind::Fifo => special(Special::Fifo),
@@ -52,7 +60,7 @@ impl Unpacker {
         let failed = |error| Error::write(&entry.path, error);
         let dir = self.parent_dir();
         let mut file = None;
-        anew(dir, name, || {
+        anew(&self.replaced, dir, name, || {
             file = Some(beneath::create_file(dir, name)?);
             Ok(())
         })
@@ -64,7 +72,7 @@ impl Unpacker {
             if sparse.is_some() {
                 file.seek(SeekFrom::Start(segment.offset)).map_err(failed)?;
             }
-            copy(data, &mut file, segment.length, &failed)?;
+            copy((&mut self.reserve, data), &mut file, segment.length, &failed)?;
             stored += segment.length;
         }
         if sparse.is_some() {
@@ -136,13 +144,15 @@ impl Unpacker {
             (Err(error), _) | (_, Err(error)) => return Err(failed(error)),
             _ => {}
         }
-        anew(dir, name, || beneath::make_link(&from_dir, from, dir, name)).map_err(|error| {
-            match error.kind() {
-                // Its own target was below what it replaces.
-                io::ErrorKind::NotFound => outside(),
-                _ => failed(error),
-            }
-        })
+        anew(&self.replaced, dir, name, || beneath::make_link(&from_dir, from, dir, name)).map_err(
+            |error| {
+                match error.kind() {
+                    // Its own target was below what it replaces.
+                    io::ErrorKind::NotFound => outside(),
+                    _ => failed(error),
+                }
+            },
+        )
     }
 
     fn parent_dir(&self) -> BorrowedFd<'_> {
@@ -153,12 +163,19 @@ impl Unpacker {
 
 /// Makes something under a name; what had the name is removed first (later entries win).
 fn anew(
+    replaced: &Cell<bool>,
     dir: BorrowedFd<'_>,
     name: &[u8],
     mut make: impl FnMut() -> io::Result<()>,
 ) -> io::Result<()> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let had_content = |stat: beneath::Stat| {
+                matches!(beneath::kind(&stat), FileType::RegularFile | FileType::Directory)
+            };
+            if beneath::stat(dir, name)?.is_some_and(had_content) {
+                replaced.set(true);
+            }
             tree::remove(dir, name, &mut || Ok(()))?;
             make()
         }
@@ -179,7 +196,7 @@ fn describe(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> io::Result<()> {
 }
 
 fn copy<R: BufRead>(
-    data: &mut Reader<R>,
+    (reserve, data): (&mut Reserve, &mut Reader<R>),
     file: &mut std::fs::File,
     length: u64,
     failed: &impl Fn(io::Error) -> Error,
@@ -192,6 +209,7 @@ fn copy<R: BufRead>(
         let Some(part) = available.get(..part).filter(|part| !part.is_empty()) else {
             return Err(Error::Archive(crate::archive::Error::Truncated));
         };
+        reserve.take(part.len() as u64).map_err(failed)?;
         file.write_all(part).map_err(failed)?;
         let written = part.len();
         source.consume(written);

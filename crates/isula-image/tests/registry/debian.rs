@@ -1,8 +1,10 @@
 //! A registry that others wrote: Debian's `docker-registry`, pushed to by plain HTTP.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -10,10 +12,11 @@ use crate::image::{
     ARCHITECTURE, Layer, OCI_INDEX, OCI_MANIFEST, TestImage, TestStore, index, unseen,
 };
 use crate::server::{digest, noise, settings};
+use crate::tls::Authority;
 use isula_core::{
-    error::ErrorKind,
+    error::{ErrorKind, chain},
     image::{Digest, Reference},
-    ports::{Images, PullOptions},
+    ports::{Credentials, Images, PullOptions},
 };
 
 /// The running program and its directory; both end with this.
@@ -26,14 +29,19 @@ struct Registry {
 impl Registry {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = dir.path().join("config.yml");
         let data = dir.path().join("data");
+        Self::start_with(dir, &data, ("", ""))
+    }
+
+    /// `http` goes into the section of that name, `more` after it.
+    fn start_with(dir: tempfile::TempDir, data: &Path, (http, more): (&str, &str)) -> Self {
+        let config = dir.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: \"127.0.0.1:0\"}}\n",
+             http: {{addr: \"127.0.0.1:0\"{http}}}\n{more}",
             data.display()
         );
-        std::fs::write(&config, text).unwrap();
+        fs::write(&config, text).unwrap();
         let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&config)
@@ -48,7 +56,7 @@ impl Registry {
             line.clear();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "docker-registry ended");
             if let Some((_, rest)) = line.split_once("listening on ") {
-                break rest.split(['"', ' ', '\n']).next().unwrap().to_owned();
+                break rest.split(['"', ',', ' ', '\n']).next().unwrap().to_owned();
             }
         };
         // It must not stop because nobody reads its log.
@@ -135,14 +143,67 @@ async fn images_pushed_to_a_real_registry_are_pulled() {
         let tags: Vec<_> = names.split(' ').map(|name| registry.reference(name)).collect();
         assert_eq!(pulled.tags, tags);
     }
-    assert_eq!(
-        std::fs::read(test.layer(&image.layers[0]).join("bin/sh")).unwrap(),
-        noise(3_000_000)
-    );
+    assert_eq!(fs::read(test.layer(&image.layers[0]).join("bin/sh")).unwrap(), noise(3_000_000));
     for missing in ["team/app:2.0", "team/none:1.0"] {
         let reference = registry.reference(missing);
         let error =
             test.store.pull(&reference, PullOptions::default(), unseen()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
+}
+
+/// `me:secret` as htpasswd writes it.
+const USERS: &str = "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+
+#[tokio::test]
+async fn a_real_registry_may_ask_for_a_certificate_and_a_password() {
+    let open = Registry::start();
+    let image = TestImage::new(&[Layer::new(&[("f", b"content")])]);
+    open.push("team/app", "1.0", &image);
+
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let own = authority.sign(&["127.0.0.1"]);
+    fs::write(at("own.crt"), own.certificate).unwrap();
+    fs::write(at("own.key"), own.key).unwrap();
+    clients.write(&at("clients.crt"));
+    fs::write(at("users"), USERS).unwrap();
+    let tls = format!(
+        ", tls: {{certificate: {}, key: {}, clientcas: [{}]}}",
+        at("own.crt").display(),
+        at("own.key").display(),
+        at("clients.crt").display()
+    );
+    let auth = format!("auth: {{htpasswd: {{realm: here, path: {}}}}}\n", at("users").display());
+    let data = open._dir.path().join("data");
+    let closed = Registry::start_with(dir, &data, (&tls, &auth));
+
+    let certs = tempfile::tempdir().unwrap();
+    let mine = certs.path().join(&closed.address);
+    fs::create_dir(&mine).unwrap();
+    let mut patient = settings();
+    patient.limits.stall = std::time::Duration::from_secs(60);
+    patient.certs_dir = certs.path().to_owned();
+    let test = TestStore::new(patient);
+    let reference = closed.reference("team/app:1.0");
+    let pull = async |password: &str| {
+        let (username, password) = ("me".to_owned(), password.to_owned());
+        let credentials = Some(Credentials { username, password });
+        let options = PullOptions { credentials, ..PullOptions::default() };
+        let pulled = test.store.pull(&reference, options, unseen()).await;
+        pulled.map_err(|error| (error.kind(), chain(&error)))
+    };
+    let (kind, text) = pull("secret").await.unwrap_err();
+    assert!(kind == ErrorKind::Unavailable, "without a certificate: {text}");
+    let signed = clients.sign(&["client"]);
+    fs::write(mine.join("client.cert"), &signed.certificate).unwrap();
+    fs::write(mine.join("client.key"), &signed.key).unwrap();
+    Authority::new().write(&mine.join("ca.crt"));
+    let (kind, text) = pull("secret").await.unwrap_err();
+    assert!(kind == ErrorKind::Unavailable, "another authority: {text}");
+    authority.write(&mine.join("ca.crt"));
+    let (kind, text) = pull("wrong").await.unwrap_err();
+    assert!(kind == ErrorKind::PermissionDenied, "another password: {text}");
+    assert_eq!(pull("secret").await.unwrap().id.0, digest(&image.config));
 }

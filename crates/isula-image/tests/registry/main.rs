@@ -7,6 +7,8 @@ mod debian;
 #[cfg(test)]
 mod fetch;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod pull;

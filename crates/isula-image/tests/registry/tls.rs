@@ -19,23 +19,23 @@ use tokio_rustls::rustls::{
 const LIMIT: u64 = 4 << 20;
 
 /// An authority, and what it signs.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-struct Signed {
-    certificate: String,
-    key: String,
+pub struct Signed {
+    pub certificate: String,
+    pub key: String,
     der: CertificateDer<'static>,
     key_der: PrivateKeyDer<'static>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn sign(&self, names: &[&str]) -> Signed {
+    pub fn sign(&self, names: &[&str]) -> Signed {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
@@ -66,7 +66,7 @@ impl Authority {
         builder.with_single_cert(vec![own.der], own.key_der).unwrap()
     }
 
-    fn write(&self, path: &Path) {
+    pub fn write(&self, path: &Path) {
         fs::write(path, self.0.pem()).unwrap();
     }
 }
@@ -277,4 +277,41 @@ async fn plain_http_through_a_proxy_names_the_whole_url() {
     outcome(settings, "docker.io/library/x").await.unwrap();
     assert_eq!(proxy.seen()[0].target, "http://plain.test/v2/library/x/manifests/latest");
     assert_eq!(proxy.seen()[0].header("host"), Some("plain.test"));
+}
+
+#[tokio::test]
+async fn hosts_toml_says_how_each_place_is_spoken_to() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = Server::start_tls(authority.server(Some(&clients)), good);
+    let (_dir, own, settings) = certs(server.address);
+    let folder = own.with_file_name("registry.test");
+    fs::create_dir(&folder).unwrap();
+    let signed = clients.sign(&["client"]);
+    fs::write(folder.join("both.pem"), format!("{}{}", signed.certificate, signed.key)).unwrap();
+    fs::write(folder.join("one.cert"), &signed.certificate).unwrap();
+    fs::write(folder.join("one.key"), &signed.key).unwrap();
+    authority.write(&folder.join("mine.crt"));
+    let said = |lines: &str| {
+        let text = format!("server = \"https://{}\"\n{lines}\n", server.address);
+        fs::write(folder.join("hosts.toml"), text).unwrap();
+    };
+    for lines in [
+        "ca = 'mine.crt'\nclient = 'both.pem'",
+        "ca = ['mine.crt']\nclient = [['one.cert', 'one.key']]\ndial_timeout = '5s'",
+        "skip_verify = true\nclient = [['both.pem', '']]",
+    ] {
+        said(lines);
+        outcome(settings.clone(), "registry.test/x").await.unwrap();
+    }
+    clients.write(&folder.join("mine.crt"));
+    for (lines, wanted) in [
+        ("ca = 'mine.crt'\nclient = 'both.pem'", "cannot make a secure connection"),
+        ("ca = 'none.crt'", "none.crt: "),
+        ("skip_verify = true\nclient = 'one.cert'", "one.cert: "),
+    ] {
+        said(lines);
+        let (_, text) = outcome(settings.clone(), "registry.test/x").await.unwrap_err();
+        assert!(text.contains(wanted), "{text}");
+    }
+    assert_eq!(server.seen().len(), 3);
 }

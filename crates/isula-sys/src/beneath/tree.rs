@@ -1,4 +1,4 @@
-//! Removal of directory trees that strangers made: any depth, any names, by descriptor.
+//! Directory trees that strangers made, removed and measured: any depth, any names, by descriptor.
 
 use std::{
     io,
@@ -6,6 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
+use super::{Beneath, Links, is_dir, stat};
 use rustix::{
     fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags},
     io::Errno,
@@ -40,6 +41,55 @@ pub fn remove(
     Removal { top: top.as_fd(), moved: 0, after_each }.empty(top.as_fd(), 0)?;
     unlink(dir, name, AtFlags::REMOVEDIR)?;
     after_each()
+}
+
+/// Bytes of names of directories that wait to be measured: a hostile tree must not fill the memory.
+const WAITING: usize = 4 << 20;
+
+/// What a tree takes on its file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes allocated.
+    pub bytes: u64,
+    /// Entries, the root not among them.
+    pub entries: u64,
+}
+
+/// Measures what is beneath a directory; symbolic links count themselves. What vanishes meanwhile
+/// does not count, nor what is deeper than a path can name.
+///
+/// # Errors
+/// As `getdents(2)`.
+pub fn measure(root: &Beneath) -> io::Result<Size> {
+    let mut size = Size::default();
+    let mut waiting = vec![Vec::new()];
+    let mut held = 0;
+    while let Some(path) = waiting.pop() {
+        held -= path.len();
+        let Ok(dir) = root.open_dir(&path, Links::Refused) else { continue };
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut reader = RawDir::new(&dir, &mut buffer);
+        while let Some(entry) = reader.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let Ok(Some(stat)) = stat(&dir, name) else { continue };
+            size.entries += 1;
+            size.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+            if is_dir(&stat) && held < WAITING {
+                let mut below = path.clone();
+                if !below.is_empty() {
+                    below.push(b'/');
+                }
+                below.extend_from_slice(name);
+                held += below.len();
+                waiting.push(below);
+            }
+        }
+    }
+    Ok(size)
 }
 
 struct Removal<'a> {
@@ -145,7 +195,19 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::super::{Beneath, make_dir};
-    use super::remove;
+    use super::{measure, remove};
+
+    #[test]
+    fn a_tree_is_measured_without_following_links() {
+        let scratch = std::env::temp_dir().join(format!("measured-{}", std::process::id()));
+        fs::create_dir_all(scratch.join("a/b")).unwrap();
+        fs::write(scratch.join("a/b/file"), vec![1; 10_000]).unwrap();
+        symlink("/", scratch.join("a/link")).unwrap();
+        let size = measure(&Beneath::open(&scratch).unwrap()).unwrap();
+        assert_eq!(size.entries, 4);
+        assert!((10_000..100_000).contains(&size.bytes), "{size:?}");
+        fs::remove_dir_all(&scratch).unwrap();
+    }
 
     #[test]
     fn a_tree_of_any_depth_is_removed_and_links_are_not_followed() {

@@ -10,7 +10,6 @@ use crate::error::Outcome;
 use crate::flags::{Arguments, Flag, Syntax};
 use crate::json::Value;
 use crate::output::{self, age, rows, rows::Titles, size};
-use crate::parse::names;
 
 /// The command.
 pub static COMMAND: Command = Command {
@@ -52,7 +51,7 @@ const TITLES: Titles = &[
 const NONE: &str = "<none>";
 
 async fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let mut filters = arguments.each("filter", names::filter)?;
+    let mut filters = arguments.each("filter", super::prune::filter)?;
     filters.extend(arguments.rest.first().map(|name| format!("reference={name}")));
     let request = ListImagesRequest { filters };
     let answer = context.client().await?.images().list_images(request).await?.into_inner();

@@ -9,7 +9,9 @@ use isula_api::v1::{ImportInput, OpenImport, import_input::Input};
 use tokio::sync::oneshot;
 
 use super::{Command, Context};
+use crate::archive::Packer;
 use crate::error::{Failure, Outcome};
+use crate::fetch;
 use crate::flags::{Arguments, Flag, Syntax};
 use crate::interrupt::or_interrupted;
 use crate::{output, reader};
@@ -21,7 +23,7 @@ const PIECE: usize = 256 << 10;
 pub static COMMAND: Command = Command {
     syntax: Syntax {
         name: "import",
-        usage: "[OPTIONS] FILE|- [REFERENCE]",
+        usage: "[OPTIONS] FILE|http://HOST[:PORT]/PATH|- [REFERENCE]",
         about: "Import the contents from a tarball to create a filesystem image",
         flags: &[&[
             Flag::list(
@@ -44,8 +46,11 @@ pub static COMMAND: Command = Command {
 async fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut words = arguments.rest.iter();
     let file = words.next().map(String::as_str).unwrap_or_default();
-    if file.starts_with("http://") || file.starts_with("https://") {
-        return Err(arguments.fault("importing from a URL is not supported in this version"));
+    if std::path::Path::new(file).is_dir() {
+        return Err(Failure::local(format!("cannot import {file}: it is a directory")));
+    }
+    if file.starts_with("https://") {
+        return Err(arguments.fault("import by https is not supported: fetch it and use stdin"));
     }
     if file == "-" && std::io::stdin().is_terminal() {
         return Err(arguments.fault("requested import from stdin, but stdin is a terminal"));
@@ -84,11 +89,13 @@ pub(super) fn upload<T: Send + 'static>(
 ) -> Result<(impl Stream<Item = T> + Send + 'static, impl Future<Output = Failure>), Failure> {
     let source: Box<dyn Read + Send> = if file == "-" {
         Box::new(std::io::stdin())
+    } else if file.starts_with("http://") {
+        Box::new(fetch::get(file)?)
+    } else if std::path::Path::new(file).is_dir() {
+        let packer = Packer::open(std::path::Path::new(file));
+        Box::new(packer.map_err(|error| Failure::local(format!("cannot open {file}: {error}")))?)
     } else {
-        let opened = File::open(file).and_then(|opened| match opened.metadata()?.is_dir() {
-            true => Err(std::io::ErrorKind::IsADirectory.into()),
-            false => Ok(opened),
-        });
+        let opened = File::open(file);
         Box::new(opened.map_err(|error| Failure::local(format!("cannot open {file}: {error}")))?)
     };
     let pieces = reader::pieces(source, PIECE)

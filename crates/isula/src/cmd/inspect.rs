@@ -31,6 +31,24 @@ pub static COMMAND: Command = Command {
     run: |context, arguments| Box::pin(run(context, arguments)),
 };
 
+/// The same for images alone: `isula image inspect`.
+pub static IMAGE: Command = Command {
+    syntax: Syntax {
+        name: "image inspect",
+        usage: "[OPTIONS] IMAGE [IMAGE...]",
+        about: "Display detailed information on one or more images",
+        flags: &[&[
+            Flag::value("format", Some('f'), "template", "Go template or \"json\""),
+            Flag::unsupported("platform", None),
+        ]],
+        least: 1,
+        most: usize::MAX,
+        stops_at_argument: false,
+    },
+    runs_process: false,
+    run: |context, arguments| Box::pin(show(context, arguments, Kind::Image)),
+};
+
 /// Indentation of the seed's JSON.
 const INDENT: usize = 4;
 /// Requests that are under way at once.
@@ -55,6 +73,10 @@ fn kind(text: &str) -> Result<Kind, String> {
 
 async fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let kind = arguments.parsed("type", kind)?.unwrap_or(Kind::Any);
+    show(context, arguments, kind).await
+}
+
+async fn show(context: &Context, arguments: &Arguments, kind: Kind) -> Outcome {
     let template = match arguments.text("format") {
         None | Some("json") => None,
         Some(format) => {

@@ -17,11 +17,11 @@ pub static COMMAND: Command = Command {
         usage: "[OPTIONS]",
         about: "Load an image from a tar archive",
         flags: &[&[
-            Flag::value("input", Some('i'), "file", "Archive to read instead of stdin"),
+            Flag::value("input", Some('i'), "file", "Archive or OCI directory instead of stdin"),
             Flag::unsupported("platform", None),
             Flag::switch("quiet", Some('q'), "Do not tell about progress"),
-            Flag::value("tag", Some('t'), "name", "Name of the image, if it is the only one"),
-            Flag::unsupported("type", None),
+            Flag::value("tag", None, "name", "Name of the image, if it is the only one"),
+            Flag::value("type", Some('t'), "type", "docker or oci (found out), or embedded"),
         ]],
         least: 0,
         most: 0,
@@ -31,13 +31,26 @@ pub static COMMAND: Command = Command {
     run: |context, arguments| Box::pin(run(context, arguments)),
 };
 
+/// Of the other types the archive itself says which it is of.
+fn is_embedded(text: &str) -> Result<bool, String> {
+    match text {
+        "embedded" => Ok(true),
+        "docker" | "oci" => Ok(false),
+        _ => Err("it is none of docker, oci and embedded".to_owned()),
+    }
+}
+
 async fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let file = arguments.text("input").unwrap_or("-");
     if file == "-" && std::io::stdin().is_terminal() {
         return Err(arguments.fault("requested load from stdin, but stdin is a terminal"));
     }
     let tag = arguments.value("tag").unwrap_or_default().to_owned();
-    let open = LoadInput { input: Some(Input::Open(OpenLoad { tag })) };
+    let embedded = arguments.parsed("type", is_embedded)?.unwrap_or(false);
+    if embedded && !tag.is_empty() {
+        return Err(arguments.fault("an embedded image has the name that its manifest says"));
+    }
+    let open = LoadInput { input: Some(Input::Open(OpenLoad { tag, embedded })) };
     let client = context.client().await?;
     let (requests, broken) =
         upload(file, open, |bytes| LoadInput { input: Some(Input::Data(bytes)) })?;

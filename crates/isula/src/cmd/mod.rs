@@ -1,10 +1,17 @@
 //! The commands: one file each.
 
 mod attach;
+mod check;
 mod cid_file;
 mod completion;
+mod confirm;
 mod create;
+mod df;
+mod diff;
 mod exec;
+mod export;
+pub mod group;
+mod history;
 mod image;
 mod images;
 mod import;
@@ -12,9 +19,12 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod many;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
 mod rename;
@@ -22,6 +32,7 @@ mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod tag;
@@ -78,17 +89,22 @@ impl Context {
 }
 
 /// Every command, in the order of the help.
-pub static COMMANDS: [&Command; 26] = [
+pub static COMMANDS: [&Command; 32] = [
     &attach::COMMAND,
     &completion::COMMAND,
     &create::COMMAND,
+    &diff::COMMAND,
     &exec::COMMAND,
+    &export::COMMAND,
+    &history::COMMAND,
     &images::COMMAND,
     &import::COMMAND,
     &info::COMMAND,
     &inspect::COMMAND,
     &kill::COMMAND,
     &load::COMMAND,
+    &login::COMMAND,
+    &logout::COMMAND,
     &logs::COMMAND,
     &pause::COMMAND,
     &ps::COMMAND,
@@ -98,6 +114,7 @@ pub static COMMANDS: [&Command; 26] = [
     &rm::COMMAND,
     &rmi::COMMAND,
     &run::COMMAND,
+    &save::COMMAND,
     &start::COMMAND,
     &stop::COMMAND,
     &tag::COMMAND,
@@ -108,7 +125,7 @@ pub static COMMANDS: [&Command; 26] = [
 ];
 
 /// Commands that the seed lists and this version has not.
-const NOT_AVAILABLE: [&str; 7] = ["cp", "events", "export", "login", "logout", "stats", "update"];
+const NOT_AVAILABLE: [&str; 4] = ["cp", "events", "stats", "update"];
 
 /// The command with this name.
 ///
@@ -129,9 +146,13 @@ pub fn find(name: &str) -> Result<&'static Command, Failure> {
 #[must_use]
 pub fn overview(top: &Syntax) -> String {
     let mut out = format!("USAGE:\n\tisula {}\n\nCOMMANDS:\n", top.usage);
-    let widest = COMMANDS.iter().map(|command| command.syntax.name.len()).max().unwrap_or(0);
-    for Command { syntax, .. } in COMMANDS {
-        out.push_str(&format!("\t{:widest$}\t{}\n", syntax.name, syntax.about));
+    let commands = COMMANDS.iter().map(|command| (command.syntax.name, command.syntax.about));
+    let groups = group::GROUPS.iter().map(|group| (group.name, group.about));
+    let mut lines: Vec<_> = commands.chain(groups).collect();
+    lines.sort_unstable();
+    let widest = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, about) in lines {
+        out.push_str(&format!("\t{name:widest$}\t{about}\n"));
     }
     flags::section(&mut out, "GLOBAL OPTIONS", top.all().collect());
     out

@@ -1,7 +1,9 @@
 //! What commands print: results on stdout, everything else on stderr.
 
 pub mod age;
+pub mod file;
 pub mod progress;
+pub mod receive;
 pub mod rows;
 pub mod size;
 pub mod table;

@@ -113,7 +113,7 @@ fn what_cannot_be_read_is_named() {
     assert_eq!(daemon.asked(), [""; 0], "a broken upload is never taken for a whole one");
     let empty = daemon.run("load -i /dev/null");
     assert_eq!(empty.err, "Error response from daemon: the archive is empty\n");
-    assert!(daemon.run("import http://x/y").err.contains("URL is not supported"));
+    assert!(daemon.run("import https://x/y").err.contains("https is not supported"));
 }
 
 #[test]

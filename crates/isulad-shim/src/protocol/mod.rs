@@ -52,6 +52,8 @@ pub enum Request {
     Release,
     /// Kill everything, record the end, take away the control group and leave.
     Stop,
+    /// Open the file of the log again: it was put aside.
+    ReopenLog,
 }
 
 /// What only an external runtime does by itself; for our own the daemon goes to the kernel.
@@ -87,6 +89,8 @@ pub struct Start {
     pub stdin_once: bool,
     /// Keep the output in files.
     pub log: Option<Rotation>,
+    /// Keep it in this file instead, in CRI's format.
+    pub cri_log: Option<CriLog>,
     /// The first client, whose session socket comes along.
     pub attach: Option<Streams>,
 }
@@ -118,6 +122,15 @@ pub struct Overlay {
     pub work: String,
     /// Without any sync.
     pub volatile: bool,
+}
+
+/// A log in CRI's format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CriLog {
+    /// The log directory, absolute; made if it is missing.
+    pub directory: String,
+    /// The file beneath it; no link on the way is followed.
+    pub path: String,
 }
 
 /// When a log file is put aside.
@@ -181,6 +194,13 @@ pub enum Message {
     Done,
     /// The init process has ended, and that is recorded.
     Exited(Ended),
+    /// The shim is there. Said once and before anything else, to whoever started it.
+    Hello {
+        /// Its pid.
+        pid: i32,
+        /// Its start time, proc_pid_stat(5) field 22.
+        start: u64,
+    },
 }
 
 /// The init process.

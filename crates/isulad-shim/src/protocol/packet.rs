@@ -15,7 +15,7 @@ use isula_sys::{fd_passing, packet};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Changes with every change of the messages: another version is refused.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes of message and payload that go in the packet itself.
 pub const INLINE_LIMIT: usize = 32 << 10;
 /// Bytes of message and payload at most. A plan is bounded by what an exec takes (`ARG_MAX`, 2 MiB

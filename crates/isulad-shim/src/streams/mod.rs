@@ -250,6 +250,11 @@ impl Streams {
         false
     }
 
+    /// Opens the file of the log again.
+    pub fn reopen_log(&mut self) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), Log::reopen)
+    }
+
     fn deliver(&mut self, poll: &Poll, output: Output, bytes: &[u8]) {
         if let Some(log) = &mut self.log {
             log.write(output, bytes, isula_sys::clock::now());

@@ -15,19 +15,27 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    Api, convert, inspect_image,
+    Api, convert,
+    image_filter::ImageFilter,
+    inspect_image,
     status::{self, invalid},
 };
 
-type Answer<T> = Result<Response<T>, Status>;
-type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-type Sender<T> = mpsc::Sender<Result<T, Status>>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
 /// Steps that wait for the client; when it is slower than that, it misses some.
 const STEPS: usize = 64;
 
+/// The largest manifest of an embedded image, in bytes.
+const LARGEST_MANIFEST: usize = 4 << 20;
+
 /// A sink that passes each step on to a client, rendered.
-fn sink<T: Send + 'static>(sender: &Sender<T>, render: fn(Progress) -> T) -> ProgressSink {
+pub(super) fn sink<T: Send + 'static>(
+    sender: &Sender<T>,
+    render: fn(Progress) -> T,
+) -> ProgressSink {
     // Weak: the channel ends with the operation, whoever keeps the sink.
     let sender = sender.downgrade();
     Arc::new(move |progress| {
@@ -86,7 +94,7 @@ fn pulled(image: &Image, reference: String) -> v1::PulledImage {
     v1::PulledImage { id: image.id.hex().to_owned(), reference }
 }
 
-fn tags(image: &Image) -> Vec<String> {
+pub(super) fn tags(image: &Image) -> Vec<String> {
     image.tags.iter().map(Reference::familiar).collect()
 }
 
@@ -127,6 +135,9 @@ impl Images for Api {
         let Some(v1::load_input::Input::Open(open)) = first else {
             return Err(invalid("the first message of a load must open it"));
         };
+        if open.embedded {
+            return self.embed(input).await;
+        }
         let tag = convert::some(open.tag).map(|tag| convert::reference(&tag)).transpose()?;
         let archive = archive(input, |message| match message.input {
             Some(v1::load_input::Input::Data(data)) => Some(data),
@@ -222,6 +233,27 @@ impl Images for Api {
     }
 }
 
+impl Api {
+    /// A load of an embedded image: what comes is its manifest.
+    async fn embed(&self, mut input: Streaming<v1::LoadInput>) -> Answer<Items<v1::LoadProgress>> {
+        let mut manifest = Vec::new();
+        while let Some(message) = input.message().await? {
+            if let Some(v1::load_input::Input::Data(data)) = message.input {
+                manifest.extend_from_slice(&data);
+            }
+            if manifest.len() > LARGEST_MANIFEST {
+                return Err(invalid("the manifest is larger than 4 MiB"));
+            }
+        }
+        let image = self.carry_out(|engine| async move { engine.embed(manifest).await }).await?;
+        let name = tags(&image).into_iter().next().unwrap_or_default();
+        let done = v1::LoadedImages { images: vec![pulled(&image, name)] };
+        let progress = Some(v1::load_progress::Progress::Loaded(done));
+        let last = futures_util::stream::iter([Ok(v1::LoadProgress { progress })]);
+        Ok(Response::new(Box::pin(last)))
+    }
+}
+
 fn summary(image: &Image) -> v1::ImageSummary {
     v1::ImageSummary {
         id: image.id.hex().to_owned(),
@@ -230,128 +262,5 @@ fn summary(image: &Image) -> v1::ImageSummary {
         created_ns: image.created.map_or(0, convert::nanoseconds),
         size: image.size,
         labels: image.config.labels.clone().into_iter().collect(),
-    }
-}
-
-/// What a listed image must be.
-enum ImageFilter {
-    Dangling(bool),
-    Label(String, Option<String>),
-    /// Position in the list, newest first: after (older) or before (newer) it.
-    Before(Vec<isula_core::image::ImageId>),
-    Since(Vec<isula_core::image::ImageId>),
-    Reference(String),
-}
-
-impl ImageFilter {
-    fn parse(
-        texts: &[String],
-        all: &[Arc<Image>],
-        engine: &isula_engine::Engine,
-    ) -> Result<Vec<Self>, Status> {
-        texts.iter().map(|text| Self::parse_one(text, all, engine)).collect()
-    }
-
-    fn parse_one(
-        text: &str,
-        all: &[Arc<Image>],
-        engine: &isula_engine::Engine,
-    ) -> Result<Self, Status> {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| invalid(format!("invalid filter {text:?}: it must be KEY=VALUE")))?;
-        let position = || {
-            let image = engine.find_image(value).map_err(|error| status::of(&error))?;
-            let position = all.iter().position(|other| other.id == image.id);
-            Ok::<_, Status>(position.unwrap_or(all.len()))
-        };
-        let ids = |part: &[Arc<Image>]| part.iter().map(|image| image.id.clone()).collect();
-        match key {
-            "dangling" => match value {
-                "true" | "1" => Ok(Self::Dangling(true)),
-                "false" | "0" => Ok(Self::Dangling(false)),
-                _ => Err(invalid(format!("invalid filter {text:?}: it must be true or false"))),
-            },
-            "label" => Ok(match value.split_once('=') {
-                Some((name, value)) => Self::Label(name.to_owned(), Some(value.to_owned())),
-                None => Self::Label(value.to_owned(), None),
-            }),
-            "before" => {
-                let older = all.get(position()?.saturating_add(1)..).unwrap_or_default();
-                Ok(Self::Before(ids(older)))
-            }
-            "since" => Ok(Self::Since(ids(all.get(..position()?).unwrap_or_default()))),
-            "reference" => Ok(Self::Reference(value.to_owned())),
-            _ => Err(invalid(format!("invalid filter {text:?}: there is no such key"))),
-        }
-    }
-
-    fn passes(&self, image: &Image) -> bool {
-        match self {
-            Self::Dangling(wanted) => image.tags.is_empty() == *wanted,
-            Self::Label(name, value) => image
-                .config
-                .labels
-                .get(name)
-                .is_some_and(|found| value.as_ref().is_none_or(|value| value == found)),
-            Self::Before(ids) | Self::Since(ids) => ids.contains(&image.id),
-            Self::Reference(pattern) => image.tags.iter().any(|tag| {
-                matches(pattern, &tag.familiar()) || matches(pattern, &tag.familiar_name())
-            }),
-        }
-    }
-}
-
-/// Shell patterns, `*` and `?`, neither of which crosses a `/` (Go's path.Match).
-fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut here) = (0, 0);
-    let mut star = None;
-    while let Some(character) = text.get(here) {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at + 1, here));
-                at += 1;
-            }
-            Some(wanted) if wanted == character || (*wanted == '?' && *character != '/') => {
-                at += 1;
-                here += 1;
-            }
-            _ => match star {
-                Some((after, from)) if text.get(from) != Some(&'/') => {
-                    star = Some((after, from + 1));
-                    (at, here) = (after, from + 1);
-                }
-                _ => return false,
-            },
-        }
-    }
-    pattern.get(at..).unwrap_or_default().iter().all(|left| *left == '*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns_of_references_are_those_of_a_shell() {
-        for (pattern, text, wanted) in [
-            ("busybox", "busybox", true),
-            ("busybox", "busybox:latest", false),
-            ("busy*", "busybox", true),
-            ("*box*", "busybox:1.36", true),
-            ("b?sybox", "busybox", true),
-            ("*", "library/busybox", false),
-            ("*/*", "library/busybox", true),
-            ("*:latest", "busybox:latest", true),
-            ("a*b*c", "aXbYbZc", true),
-            ("a*b", "acd", false),
-            ("", "", true),
-            ("*", "", true),
-            ("?", "/", false),
-        ] {
-            assert_eq!(matches(pattern, text), wanted, "{pattern} {text}");
-        }
     }
 }

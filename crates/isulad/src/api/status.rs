@@ -10,17 +10,17 @@ const KIND: &str = "isula-error-kind";
 const MESSAGE: usize = 4 << 10;
 
 /// The status of an error of the engine.
-pub(super) fn of(error: &isula_engine::Error) -> Status {
+pub(crate) fn of(error: &isula_engine::Error) -> Status {
     new(error.kind(), chain(error))
 }
 
 /// The status of a request that is wrong in itself.
-pub(super) fn invalid(message: impl Into<String>) -> Status {
+pub(crate) fn invalid(message: impl Into<String>) -> Status {
     new(ErrorKind::InvalidInput, message.into())
 }
 
 /// The status of a request for something that does not exist yet.
-pub(super) fn unsupported(message: impl Into<String>) -> Status {
+pub(crate) fn unsupported(message: impl Into<String>) -> Status {
     new(ErrorKind::Unsupported, message.into())
 }
 

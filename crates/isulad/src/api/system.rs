@@ -66,9 +66,9 @@ impl System for Api {
             registry_mirrors: self.about.mirrors.clone(),
             insecure_registries: self.about.insecure_registries.clone(),
             damage: self.engine.damage(),
-            http_proxy: proxy("http_proxy"),
-            https_proxy: proxy("https_proxy"),
-            no_proxy: variable("no_proxy"),
+            http_proxy: proxy(self.about.proxies.http_proxy.as_deref(), "http_proxy"),
+            https_proxy: proxy(self.about.proxies.https_proxy.as_deref(), "https_proxy"),
+            no_proxy: self.about.proxies.no_proxy.clone().unwrap_or_else(|| variable("no_proxy")),
         }))
     }
 }
@@ -79,8 +79,8 @@ fn variable(name: &str) -> String {
     set(name).or_else(|| set(&name.to_ascii_uppercase())).unwrap_or_default()
 }
 
-fn proxy(name: &str) -> String {
-    without_credentials(&variable(name))
+fn proxy(configured: Option<&str>, name: &str) -> String {
+    without_credentials(&configured.map_or_else(|| variable(name), str::to_owned))
 }
 
 /// A URL without the user and the password in it.

@@ -15,6 +15,16 @@ pub struct RuntimeEntry {
     pub args: Vec<String>,
 }
 
+/// One text or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+pub enum OneOrMore {
+    /// One, in which colons part several.
+    One(String),
+    /// Several.
+    More(Vec<String>),
+}
+
 /// `container-log`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +33,18 @@ pub struct ContainerLog {
     pub driver: Option<String>,
     /// `max-size`, `max-file`.
     pub opts: BTreeMap<String, String>,
+}
+
+/// `proxies`, as Docker names them; they come before the environment's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ProxyEntry {
+    /// For registries without TLS.
+    pub http_proxy: Option<String>,
+    /// For registries with TLS.
+    pub https_proxy: Option<String>,
+    /// What is reached directly.
+    pub no_proxy: Option<String>,
 }
 
 /// A limit of `default-ulimits`, as Docker writes it.
@@ -51,14 +73,8 @@ pub const OTHERS: &[(&str, Fate)] = &[
     // iSulad's own.
     ("engine", Fate::PassedOver),
     ("pod-sandbox-image", Fate::PassedOver),
-    ("network-plugin", Fate::PassedOver),
-    ("cni-bin-dir", Fate::PassedOver),
-    ("cni-conf-dir", Fate::PassedOver),
     ("use-decrypted-key", Fate::PassedOver),
     ("enable-cri-v1", Fate::PassedOver),
-    ("enable-pod-events", Fate::PassedOver),
-    ("websocket-server-listening-port", Fate::PassedOver),
-    ("cri-runtimes", Fate::PassedOver),
     ("default-host", Fate::PassedOver),
     ("registry-transformation", Fate::PassedOver),
     ("plugin-config-path", Fate::PassedOver),
@@ -99,7 +115,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     ("max-concurrent-uploads", Fate::PassedOver),
     ("shutdown-timeout", Fate::PassedOver),
     ("labels", Fate::NotYet),
-    ("max-download-attempts", Fate::NotYet),
     ("dns", Fate::NotYet),
     ("dns-opts", Fate::NotYet),
     ("dns-search", Fate::NotYet),
@@ -125,7 +140,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     ("init", Fate::NotYet),
     ("seccomp-profile", Fate::NotYet),
     ("exec-opts", Fate::NotYet),
-    ("proxies", Fate::NotYet),
     ("min-api-version", Fate::NotYet),
     ("log-format", Fate::NotYet),
     ("metrics-addr", Fate::NotYet),
@@ -202,10 +216,21 @@ keys! {
     "registry-mirrors" => registry_mirrors: Vec<String>,
     "insecure-registries" => insecure_registries: Vec<String>,
     "max-concurrent-downloads" => max_concurrent_downloads: u32,
+    "max-download-attempts" => max_download_attempts: u32,
+    "proxies" => proxies: ProxyEntry,
     "native.umask" => native_umask: String,
     "runtimes" => runtimes: BTreeMap<String, RuntimeEntry>,
     "cgroup-parent" => cgroup_parent: String,
+    "network-plugin" => network_plugin: String,
+    "cni-bin-dir" => cni_bin_dir: OneOrMore,
+    "cni-conf-dir" => cni_conf_dir: String,
+    "native-cni" => native_cni: bool,
+    "cni-timeout" => cni_timeout: String,
     "default-ulimits" => default_ulimits: BTreeMap<String, UlimitEntry>,
+    "enable-pod-events" => enable_pod_events: bool,
+    "cri-runtimes" => cri_runtimes: BTreeMap<String, String>,
+    "pinned-images" => pinned_images: Vec<String>,
+    "websocket-server-listening-port" => streaming_port: u16,
 }
 
 impl File {

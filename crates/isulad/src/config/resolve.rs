@@ -81,7 +81,7 @@ impl Sources<'_> {
             .iter()
             .map(|key| format!("{}: the key changes nothing", self.origin(key)))
             .collect();
-        self.check_storage(&file, &mut warnings)?;
+        let layer_limit = self.storage(&file, &mut warnings)?;
         let flags = self.flags;
         let data_root = self.directory(
             ("graph", flags.graph.as_deref()),
@@ -105,6 +105,7 @@ impl Sources<'_> {
             group: self.group(&file),
             log: self.log(&file, &state_dir)?,
             default_runtime: self.default_runtime(&file, &runtimes)?,
+            cri: self.cri(&file, &runtimes)?,
             runtimes,
             container_log: self.container_log(&file)?,
             ulimits: self.ulimits(&file)?,
@@ -119,6 +120,13 @@ impl Sources<'_> {
                 Some(0) => return Err(self.wrong("max-concurrent-downloads", "must be above 0")),
                 Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
             },
+            network: self.network(&file)?,
+            download_attempts: match file.max_download_attempts {
+                Some(0) => return Err(self.wrong("max-download-attempts", "must be above 0")),
+                attempts => attempts,
+            },
+            proxies: file.proxies.clone().unwrap_or_default(),
+            layer_limit,
             shim: flags.shim.clone().unwrap_or_else(shim),
             data_root,
             state_dir,

@@ -7,7 +7,7 @@ use isula_core::container::{LogConfig, LogDriver, Ulimit};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, Group, Sink,
+    Config, Cri, Group, Sink,
     file::parse,
     keys::{Fate, HONOURED, OTHERS},
     resolve::Sources,
@@ -46,6 +46,8 @@ fn nothing_at_all_gives_the_defaults() {
     assert!(config.ulimits.is_empty() && config.mirrors.is_empty() && config.hooks.is_none());
     assert!(!config.secure_umask && config.warnings.is_empty());
     assert!(config.runtimes.contains_key("runc"));
+    assert!(config.cri.pod_events && config.cri.runtimes.is_empty());
+    assert_eq!(config.cri.streaming_port, 0);
 }
 
 #[test]
@@ -60,12 +62,17 @@ fn every_honoured_key_changes_what_it_should() {
             "log-opts": {{"log-path": "/logs", "log-file-mode": "0640", "max-file": "2", "max-size": "30KB"}},
             "container-log": {{"driver": "json-file", "opts": {{"max-size": "1m", "max-file": "5"}}}},
             "hook-spec": "{}", "start-timeout": "1m30s", "storage-driver": "overlay2",
-            "storage-opts": ["overlay2.override_kernel_check=true"],
+            "storage-opts": ["overlay2.override_kernel_check=true", "overlay2.max_layer_size=20g"],
             "registry-mirrors": ["m1"], "insecure-registries": ["i1"],
-            "max-concurrent-downloads": 7, "native.umask": "secure",
+            "max-concurrent-downloads": 7, "max-download-attempts": 9,
+            "proxies": {{"http-proxy": "http://p1", "https-proxy": "http://p2", "no-proxy": "x"}},
+            "native.umask": "secure",
             "runtimes": {{"kata": {{"path": "/bin/kata", "runtime-args": ["--x"]}}}},
             "cgroup-parent": "pods/here",
-            "default-ulimits": {{"nofile": {{"Name": "nofile", "Soft": 64, "Hard": -1}}}}
+            "default-ulimits": {{"nofile": {{"Name": "nofile", "Soft": 64, "Hard": -1}}}},
+            "enable-pod-events": false, "cri-runtimes": {{"vm": "kata"}},
+            "pinned-images": ["pause:3.9", "registry.k8s.io/*"],
+            "websocket-server-listening-port": 10350
         }}"#,
         hooks.path().display()
     );
@@ -91,12 +98,25 @@ fn every_honoured_key_changes_what_it_should() {
     assert_eq!(config.mirrors, ["m1"]);
     assert_eq!(config.insecure_registries, ["i1"]);
     assert_eq!(config.concurrent_downloads, 7);
+    assert_eq!((config.download_attempts, config.layer_limit), (Some(9), Some(20 << 30)));
+    assert_eq!(config.proxies.http_proxy.as_deref(), Some("http://p1"));
+    assert_eq!(config.proxies.https_proxy.as_deref(), Some("http://p2"));
+    assert_eq!(config.proxies.no_proxy.as_deref(), Some("x"));
     assert!(config.secure_umask);
     let kata = ("/bin/kata".to_owned(), vec!["--x".to_owned()]);
     assert_eq!(config.runtimes.get("kata"), Some(&kata));
     assert_eq!(config.cgroup_parent, "/pods/here");
     let limit = Ulimit { name: "nofile".to_owned(), soft: 64, hard: u64::MAX };
     assert_eq!(config.ulimits, [limit]);
+    let cri = Cri {
+        runtimes: BTreeMap::from([("vm".to_owned(), "kata".to_owned())]),
+        pinned_images: ["docker.io/library/pause:3.9", "registry.k8s.io/*"]
+            .map(str::to_owned)
+            .into(),
+        pod_events: false,
+        streaming_port: 10350,
+    };
+    assert_eq!(config.cri, cri);
     assert_eq!(config.warnings.len(), 1);
     let other = good(r#"{"data-root": "/d", "exec-root": "/s"}"#, &[]);
     assert_eq!((other.data_root, other.state_dir), ("/d".into(), "/s".into()));
@@ -112,6 +132,21 @@ fn the_shipped_file_asks_for_nothing_unusual() {
         config,
         Config { runtimes: config.runtimes.clone(), ..good("{}", &["-G", "isula"]) }
     );
+}
+
+#[test]
+fn networks_are_described_and_carried_out_where_the_file_says() {
+    let config = good("{}", &[]).network;
+    assert_eq!(config.conf_dir, Path::new("/etc/cni/net.d"));
+    assert_eq!((config.bin_dirs, config.native), (vec!["/opt/cni/bin".into()], true));
+    let json = r#"{"network-plugin": "cni", "cni-conf-dir": "/c", "cni-bin-dir": "/a:/b",
+        "native-cni": false, "cni-timeout": "3s"}"#;
+    let config = good(json, &[]).network;
+    assert_eq!((config.conf_dir, config.native), ("/c".into(), false));
+    assert_eq!(config.bin_dirs, [Path::new("/a"), Path::new("/b")]);
+    assert_eq!(config.timeout, Duration::from_secs(3));
+    let list = good(r#"{"cni-bin-dir": ["/a", "/b"], "network-plugin": ""}"#, &[]).network;
+    assert_eq!(list.bin_dirs, config.bin_dirs);
 }
 
 #[test]
@@ -301,6 +336,14 @@ const REFUSALS: &[Refusal] = &[
         &[],
         "daemon.json: default-runtime: unknown runtime \"nope\"",
     ),
+    (
+        "{\"network-plugin\": \"kubenet\"}",
+        &[],
+        "daemon.json: network-plugin: unknown network plugin \"kubenet\": it must be cni",
+    ),
+    ("{\"cni-conf-dir\": \"x\"}", &[], "daemon.json: cni-conf-dir: x is not an absolute path"),
+    ("{\"cni-bin-dir\": [\"x\"]}", &[], "daemon.json: cni-bin-dir: x is not an absolute path"),
+    ("{\"cni-timeout\": \"0s\"}", &[], "daemon.json: cni-timeout: invalid duration"),
     ("{\"native.umask\": \"0777\"}", &[], "daemon.json: native.umask: invalid value"),
     ("{\"start-timeout\": \"soon\"}", &[], "daemon.json: start-timeout: invalid duration \"soon\""),
     ("{\"start-timeout\": \"0s\"}", &[], "daemon.json: start-timeout: invalid duration"),

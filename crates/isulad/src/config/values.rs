@@ -1,10 +1,15 @@
 //! Values of the configuration with a form of their own: limits, hooks, storage.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use isula_core::container::Ulimit;
 
-use super::{ConfigError, keys::File, resolve::Sources};
+use super::{
+    ConfigError, Network,
+    keys::{File, OneOrMore},
+    parse,
+    resolve::Sources,
+};
 
 impl Sources<'_> {
     pub(super) fn ulimits(&self, file: &File) -> Result<Vec<Ulimit>, ConfigError> {
@@ -29,6 +34,47 @@ impl Sources<'_> {
         Ok(ulimits)
     }
 
+    /// The networks: where they are described and what carries them out.
+    pub(super) fn network(&self, file: &File) -> Result<Network, ConfigError> {
+        match file.network_plugin.as_deref() {
+            // iSulad's shipped file has an empty one; there is no other plugin to choose.
+            None | Some("" | "cni") => {}
+            Some(other) => {
+                let message = format!("unknown network plugin {other:?}: it must be cni");
+                return Err(self.wrong("network-plugin", message));
+            }
+        }
+        let absolute = |key, text: &str| match PathBuf::from(text) {
+            path if path.is_absolute() => Ok(path),
+            _ => Err(self.wrong(key, format!("{text} is not an absolute path"))),
+        };
+        let conf_dir = file.cni_conf_dir.as_deref().filter(|text| !text.is_empty());
+        let bin_dirs: Vec<&str> = match &file.cni_bin_dir {
+            None => Vec::new(),
+            Some(OneOrMore::One(text)) => text.split(':').collect(),
+            Some(OneOrMore::More(list)) => list.iter().map(String::as_str).collect(),
+        };
+        let mut bin_dirs: Vec<&str> =
+            bin_dirs.into_iter().filter(|text| !text.is_empty()).collect();
+        if bin_dirs.is_empty() {
+            bin_dirs.push("/opt/cni/bin");
+        }
+        let timeout = match file.cni_timeout.as_deref().filter(|text| !text.is_empty()) {
+            None => Some(Duration::from_secs(100)),
+            Some(text) => parse::duration(text).filter(|duration| !duration.is_zero()),
+        };
+        Ok(Network {
+            conf_dir: absolute("cni-conf-dir", conf_dir.unwrap_or("/etc/cni/net.d"))?,
+            bin_dirs: bin_dirs
+                .into_iter()
+                .map(|text| absolute("cni-bin-dir", text))
+                .collect::<Result<_, _>>()?,
+            native: file.native_cni.unwrap_or(true),
+            timeout: timeout
+                .ok_or_else(|| self.wrong("cni-timeout", "invalid duration: it must be as 100s"))?,
+        })
+    }
+
     pub(super) fn hooks(&self, file: &File) -> Result<Option<serde_json::Value>, ConfigError> {
         let Some(path) = file.hook_spec.as_ref().filter(|path| !path.is_empty()) else {
             return Ok(None);
@@ -50,11 +96,13 @@ impl Sources<'_> {
         }
     }
 
-    pub(super) fn check_storage(
+    /// Checks the driver and its options, and gives the limit on unpacked layers.
+    pub(super) fn storage(
         &self,
         file: &File,
         warnings: &mut Vec<String>,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<Option<u64>, ConfigError> {
+        let mut layer_limit = None;
         if let Some(driver) = &file.storage_driver
             && !["", "overlay", "overlay2"].contains(&driver.as_str())
         {
@@ -62,11 +110,18 @@ impl Sources<'_> {
             return Err(self.wrong("storage-driver", message));
         }
         for option in file.storage_opts.iter().flatten() {
-            let (name, _) = option.split_once('=').unwrap_or((option, ""));
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
             match name.strip_prefix("overlay2.").or_else(|| name.strip_prefix("overlay.")) {
                 // Of kernels and of mounts that this engine does not have.
                 Some("override_kernel_check" | "skip_mount_home") => warnings
                     .push(format!("{}: {name} changes nothing", self.origin("storage-opts"))),
+                Some("max_layer_size") => match parse::bytes(value).filter(|bytes| *bytes > 0) {
+                    Some(bytes) => layer_limit = Some(bytes),
+                    None => {
+                        let message = format!("invalid size in {option:?}: it must be as 20g");
+                        return Err(self.wrong("storage-opts", message));
+                    }
+                },
                 Some("size" | "basesize" | "mountopt") => {
                     let message = format!("{name} is not supported yet");
                     return Err(self.wrong("storage-opts", message));
@@ -76,6 +131,6 @@ impl Sources<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(layer_limit)
     }
 }

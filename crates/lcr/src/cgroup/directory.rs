@@ -1,11 +1,12 @@
 //! Reading, writing, making and removing what a control group file system shows.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use isula_sys::errno::ENOENT;
+use rustix::fs::{Mode, OFlags};
 
 use super::{CgroupError, Controller, Controllers, Hierarchies, Hierarchy, Version};
 
@@ -15,7 +16,8 @@ pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
 }
 
 pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).open(path)
+    // By the system call itself: musl's open(3) is followed by a second one.
+    Ok(rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
 pub(super) fn read(path: &Path) -> Result<String, CgroupError> {

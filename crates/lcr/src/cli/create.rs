@@ -189,6 +189,7 @@ fn compile(spec: &Spec, id: &str, bundle: &Path) -> Result<Plan, Failure> {
     let setting = Setting {
         id,
         bundle,
+        rootfs_idmapped: false,
         rootfs: None,
         hierarchies: &hierarchies,
         cgroup_parent: "",

@@ -31,6 +31,8 @@ pub struct Setting<'a> {
     pub bundle: &'a Path,
     /// The root file system, where it is not the directory that `root.path` names.
     pub rootfs: Option<&'a Rootfs>,
+    /// As [`Plan::rootfs_idmapped`].
+    pub rootfs_idmapped: bool,
     /// Control groups of the host.
     pub hierarchies: &'a Hierarchies,
     /// The group that the container's is made in when `linux.cgroupsPath` is absent or relative.
@@ -65,6 +67,7 @@ pub fn compile(spec: &Spec, setting: &Setting<'_>) -> Result<Plan, Error> {
         id: setting.id.to_owned(),
         bundle: setting.bundle.to_owned(),
         rootfs,
+        rootfs_idmapped: setting.rootfs_idmapped,
         rootfs_readonly: root.readonly().unwrap_or(false),
         rootfs_propagation: linux::rootfs_propagation(linux)?,
         populate_dev: mounts::populates_dev(&mounts),

@@ -58,8 +58,11 @@ impl One<'_> {
         if copy_up && (kind != "tmpfs" || recursive.is_some()) {
             return Err(Error::invalid(self.field("options"), "tmpcopyup is for tmpfs alone"));
         }
+        let layers = kind == "overlay" && options.data.iter().any(|(key, _)| key == "lowerdir+");
         if recursive.is_none() {
-            self.refuse_idmap(&options)?;
+            if !layers {
+                self.refuse_idmap(&options)?;
+            }
             // Nothing is mounted below a new file system: for all is for itself.
             let Attributes { set, clear, set_recursive, clear_recursive } = options.attributes;
             options.attributes = Attributes {
@@ -72,6 +75,7 @@ impl One<'_> {
             (Some(recursive), _) => self.bind(recursive, &options)?,
             (None, "") => return Err(Error::invalid(self.field("type"), "it is missing")),
             (None, "cgroup") => self.cgroup_mount(&options)?,
+            (None, _) if layers => self.layers(&options)?,
             (None, kind) => self.filesystem(kind, &mut options, copy_up)?,
         };
         Ok(Mount {
@@ -133,6 +137,24 @@ impl One<'_> {
             return Err(Error::unsupported(self.field("source"), "it is not UTF-8"));
         }
         Ok(MountKind::Bind { source, recursive, idmap: self.idmap(options)? })
+    }
+
+    /// An overlay of directories named one by one, which nothing is written to. `x-lcr.subpath`
+    /// names the directory of it that is mounted.
+    fn layers(&self, options: &Options) -> Result<MountKind, Error> {
+        let (mut lower, mut sub_path) = (Vec::new(), String::new());
+        for (key, value) in &options.data {
+            match (key.as_str(), value) {
+                ("lowerdir+", Some(path)) if path.starts_with('/') => lower.push(path.into()),
+                ("x-lcr.subpath", Some(path)) => sub_path.clone_from(path),
+                _ => return Err(Error::unsupported(self.field("options"), key)),
+            }
+        }
+        if lower.len() < 2 {
+            let why = "an overlay without a writable layer has two others at least";
+            return Err(Error::invalid(self.field("options"), why));
+        }
+        Ok(MountKind::Layers { lower, sub_path, idmap: self.idmap(options)? })
     }
 
     fn idmap(&self, options: &Options) -> Result<Option<IdMap>, Error> {

@@ -57,19 +57,41 @@ pub(crate) fn populate(plan: &Plan, root: &Root, sources: &Sources) -> Result<()
     }
     let bound = plan.namespaces.separates(NamespaceKind::User);
     let mut trees = sources.devices.iter();
+    let mut parents = Parents { root, last: None };
     for device in all(plan) {
         let result = match trees.next().filter(|_| bound) {
             Some(tree) => bind(root, &device, tree),
-            None => make(root, &device),
+            None => make(&mut parents, &device),
         };
         result.or_fail(Step::Device, &device.path)?;
     }
     if plan.populate_dev {
         for (path, to) in LINKS {
-            link(root, path, to).or_fail(Step::Device, path)?;
+            link(&mut parents, path, to).or_fail(Step::Device, path)?;
         }
     }
     Ok(())
+}
+
+/// The directories that nodes are made in. Nearly all lie in the same one, which is opened once.
+struct Parents<'r> {
+    root: &'r Root,
+    last: Option<(String, OwnedFd)>,
+}
+
+impl Parents<'_> {
+    /// The directory of a path, made if it is missing, and the last name.
+    fn of<'p>(&mut self, path: &'p str) -> io::Result<(BorrowedFd<'_>, &'p str)> {
+        let trimmed = path.trim_end_matches('/');
+        let (parent, name) = trimmed.rsplit_once('/').ok_or(Errno::INVAL)?;
+        let known =
+            self.last.take_if(|(last, _)| last == parent && !matches!(name, "" | "." | ".."));
+        let found = match known {
+            Some(known) => known,
+            None => (parent.to_owned(), self.root.ensure_parent(path)?.0),
+        };
+        Ok((self.last.insert(found).1.as_fd(), name))
+    }
 }
 
 fn bind(root: &Root, device: &Device, tree: &OwnedFd) -> io::Result<()> {
@@ -77,20 +99,20 @@ fn bind(root: &Root, device: &Device, tree: &OwnedFd) -> io::Result<()> {
     mount::attach(tree.as_fd(), place.as_fd())
 }
 
-fn make(root: &Root, device: &Device) -> io::Result<()> {
-    let (directory, name) = root.ensure_parent(&device.path)?;
+fn make(parents: &mut Parents<'_>, device: &Device) -> io::Result<()> {
+    let (directory, name) = parents.of(&device.path)?;
     let kind = FileType::from_raw_mode(device.mode);
     let number = match kind {
         FileType::Fifo => 0,
         _ => rustix::fs::makedev(device.major, device.minor),
     };
     let mode = Mode::from_raw_mode(device.mode & 0o7777);
-    match rustix::fs::mknodat(&directory, name, kind, mode, number) {
+    match rustix::fs::mknodat(directory, name, kind, mode, number) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             // "If a file already exists at path that does not match the requested device, the
             // runtime MUST generate an error" (config-linux.md).
-            let found = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let same = FileType::from_raw_mode(found.st_mode) == kind && found.st_rdev == number;
             if !same {
                 return Err(Errno::EXIST.into());
@@ -102,18 +124,18 @@ fn make(root: &Root, device: &Device) -> io::Result<()> {
         let uid = rustix::process::Uid::from_raw(device.uid);
         let gid = rustix::process::Gid::from_raw(device.gid);
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(&directory, name, Some(uid), Some(gid), flags)?;
+        rustix::fs::chownat(directory, name, Some(uid), Some(gid), flags)?;
     }
     Ok(())
 }
 
-fn link(root: &Root, path: &str, to: &str) -> io::Result<()> {
-    let (directory, name) = root.ensure_parent(path)?;
-    match rustix::fs::symlinkat(to, &directory, name) {
+fn link(parents: &mut Parents<'_>, path: &str, to: &str) -> io::Result<()> {
+    let (directory, name) = parents.of(path)?;
+    match rustix::fs::symlinkat(to, directory, name) {
         Err(Errno::EXIST) if name == "ptmx" => {
             // A container never uses the multiplexer of another devpts.
-            rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
-            Ok(rustix::fs::symlinkat(to, &directory, name)?)
+            rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+            Ok(rustix::fs::symlinkat(to, directory, name)?)
         }
         // The image has its own, or the one of a container that ran on this root before.
         Err(Errno::EXIST) => Ok(()),

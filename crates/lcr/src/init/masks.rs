@@ -60,8 +60,7 @@ pub(crate) fn readonly(plan: &Plan, root: &Root) -> Result<(), StartError> {
             let readonly = Attributes { set: mount::RDONLY, ..Attributes::default() };
             sources::set_attributes(tree.as_fd(), readonly)?;
             mount::attach(tree.as_fd(), target.as_fd())?;
-            let attached = root.open(path, OFlags::PATH)?;
-            sources::late_attributes(attached.as_fd(), readonly)
+            sources::late_attributes(|| root.open(path, OFlags::PATH), readonly)
         };
         set().or_fail(Step::ReadonlyPath, path)?;
     }

@@ -42,6 +42,13 @@ pub(crate) fn make_all(plan: &Plan, root: &Root, sources: &Sources) -> Result<()
                 let tree = trees.first().ok_or(Errno::BADF).or_fail(Step::Mount, text)?;
                 bind(root, mount, tree)?;
             }
+            MountKind::Layers { sub_path, .. } => {
+                let tree = trees.first().ok_or(Errno::BADF).or_fail(Step::Mount, text)?;
+                bind(root, mount, tree)?;
+                if !sub_path.is_empty() {
+                    narrow(root, mount, sub_path)?;
+                }
+            }
             MountKind::Filesystem { .. } => filesystem(plan, root, mount)?,
             MountKind::CgroupV1 { .. } => cgroups(root, mount, trees)?,
         }
@@ -58,6 +65,21 @@ fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Result<(), StartError> {
     };
     let target = target(root, text, make)?;
     attach(root, mount, tree, target.as_fd())
+}
+
+/// Covers a mount by a part of itself.
+fn narrow(root: &Root, mount: &Mount, sub_path: &str) -> Result<(), StartError> {
+    let text = &mount.destination;
+    let detail = || format!("{sub_path} of the image at {text}");
+    let whole = root.open(text, OFlags::PATH | OFlags::DIRECTORY).or_fail(Step::Mount, text)?;
+    // What the image's own links mean is resolved within it.
+    let part = Root::new(whole)
+        .open(sub_path, OFlags::PATH | OFlags::DIRECTORY)
+        .or_fail(Step::Mount, detail())?;
+    let tree = mount::clone_of(part.as_fd(), mount::Depth::One).or_fail(Step::Mount, detail())?;
+    sources::set_attributes(tree.as_fd(), mount.attributes).or_fail(Step::Mount, text)?;
+    let target = root.open(text, OFlags::PATH).or_fail(Step::Mount, text)?;
+    mount::attach(tree.as_fd(), target.as_fd()).or_fail(Step::Mount, text)
 }
 
 /// The mount point, made if it is missing.
@@ -92,13 +114,8 @@ fn attach(
     let text = &mount.destination;
     mount::attach(tree.as_fd(), target).or_fail(Step::Mount, text)?;
     // Linux 5.10 and 5.11 can change an attached mount only.
-    let attached = || root.open(text, OFlags::PATH);
-    if mount.attributes != Attributes::default() {
-        let root_of_mount = attached().or_fail(Step::Mount, text)?;
-        sources::late_attributes(root_of_mount.as_fd(), mount.attributes)
-            .or_fail(Step::Mount, text)?;
-    }
-    Ok(())
+    sources::late_attributes(|| root.open(text, OFlags::PATH), mount.attributes)
+        .or_fail(Step::Mount, text)
 }
 
 fn filesystem(plan: &Plan, root: &Root, mount: &Mount) -> Result<(), StartError> {
@@ -167,7 +184,7 @@ fn set_readonly(root: &Root, path: &str) -> io::Result<()> {
     let mounted = root.open(path, OFlags::PATH)?;
     let readonly = Attributes { set: mount::RDONLY, ..Attributes::default() };
     sources::set_attributes(mounted.as_fd(), readonly)?;
-    sources::late_attributes(mounted.as_fd(), readonly)
+    sources::late_attributes(|| Ok(mounted), readonly)
 }
 
 /// Makes `/dev` read-only if it was asked for: its nodes had to be made first.
@@ -200,8 +217,8 @@ fn cgroups(root: &Root, mount: &Mount, trees: &[OwnedFd]) -> Result<(), StartErr
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let place = rustix::fs::openat(&top, name, flags, Mode::empty())?;
             mount::attach(group.as_fd(), place.as_fd())?;
-            let attached = rustix::fs::openat(&top, name, flags, Mode::empty())?;
-            sources::late_attributes(attached.as_fd(), mount.attributes)?;
+            let attached = || Ok(rustix::fs::openat(&top, name, flags, Mode::empty())?);
+            sources::late_attributes(attached, mount.attributes)?;
         }
         for (name, to) in links {
             rustix::fs::symlinkat(to.as_str(), &top, name.as_str())?;

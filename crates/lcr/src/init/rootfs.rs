@@ -11,9 +11,10 @@ use isula_sys::mount::{self, Depth, Filesystem};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::idmap;
 use super::sources::{self, bit};
 use crate::error::{OrFail as _, StartError, Step};
-use crate::plan::{Plan, Propagation, PropagationKind, Rootfs};
+use crate::plan::{IdMap, Plan, Propagation, PropagationKind, Rootfs};
 
 /// The longest string that `fsconfig(2)` takes.
 const LONGEST_VALUE: usize = 255;
@@ -91,7 +92,99 @@ pub(crate) fn finish(plan: &Plan) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Layers that nothing is written to, with the topmost first.
+pub(crate) fn layers(
+    plan: &Plan,
+    lower: &[PathBuf],
+    idmap: Option<&IdMap>,
+    attributes: u32,
+) -> Result<OwnedFd, StartError> {
+    let filesystem = Filesystem::open("overlay").or_fail(Step::Mount, "overlay")?;
+    let configure = || {
+        filesystem.set("source", "overlay")?;
+        let _held = add_layers(&filesystem, plan, lower, idmap)?;
+        if let Some(label) = &plan.mount_label {
+            filesystem.set("context", label)?;
+        }
+        filesystem.mount(attributes | mount::RDONLY)
+    };
+    configure().map_err(|error| {
+        let detail = filesystem.message().unwrap_or_else(|| "overlay".to_owned());
+        StartError::new(Step::Mount, error, detail)
+    })
+}
+
+/// Names the layers. What comes back has to stay open until the overlay is made: a mount that is
+/// attached nowhere goes with its last descriptor, and overlayfs takes none that is gone.
+fn add_layers(
+    filesystem: &Filesystem,
+    plan: &Plan,
+    lower: &[PathBuf],
+    idmap: Option<&IdMap>,
+) -> io::Result<Vec<OwnedFd>> {
+    let mut open = Vec::new();
+    for layer in lower {
+        match idmap {
+            Some(map) => {
+                let tree = mapped(plan, layer, map)?;
+                filesystem.set_file("lowerdir+", tree.as_fd())?;
+                open.push(tree);
+            }
+            None => {
+                let name = name(layer, LONGEST_VALUE, &mut open)?;
+                filesystem.set("lowerdir+", text(&name)?)?;
+            }
+        }
+    }
+    Ok(open)
+}
+
+/// A layer as the container's user namespace shall see it: overlayfs itself can't be idmapped.
+fn mapped(plan: &Plan, layer: &Path, map: &IdMap) -> io::Result<OwnedFd> {
+    let tree = sources::clone(layer, Depth::One)?;
+    idmap::apply(plan, map, tree.as_fd())?;
+    Ok(tree)
+}
+
+/// What overlayfs says of a kernel that takes no layers by descriptor.
+const TOO_OLD: &str = "user namespaces over an overlay need Linux 6.15";
+
+fn idmapped_overlay(plan: &Plan) -> Result<OwnedFd, StartError> {
+    let Rootfs::Overlay { lower, upper, work, volatile } = &plan.rootfs else {
+        return Err(StartError::refused(Step::Rootfs, "an overlay"));
+    };
+    let map = IdMap::of_container();
+    let filesystem = Filesystem::open("overlay").or_fail(Step::Rootfs, "overlay")?;
+    let configure = || {
+        filesystem.set("source", "overlay")?;
+        let _held = add_layers(&filesystem, plan, lower, Some(&map))?;
+        // Both have to be on one mount.
+        let parent = upper.parent().ok_or(Errno::INVAL)?;
+        let own = mapped(plan, parent, &map)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for (key, path) in [("upperdir", upper), ("workdir", work)] {
+            let name = path.file_name().ok_or(Errno::INVAL)?;
+            let directory = rustix::fs::openat(&own, name, flags, Mode::empty())?;
+            filesystem.set_file(key, directory.as_fd())?;
+        }
+        if *volatile {
+            filesystem.set_flag("volatile")?;
+        }
+        if let Some(label) = &plan.mount_label {
+            filesystem.set("context", label)?;
+        }
+        filesystem.mount(0)
+    };
+    configure().map_err(|error| {
+        let detail = filesystem.message().unwrap_or_else(|| TOO_OLD.to_owned());
+        StartError::new(Step::Rootfs, error, detail)
+    })
+}
+
 fn overlay(plan: &Plan) -> Result<OwnedFd, StartError> {
+    if plan.rootfs_idmapped {
+        return idmapped_overlay(plan);
+    }
     match overlay_by_layer(plan) {
         // Linux before 6.7 does not know `lowerdir+`; it takes one option of up to a page.
         Err(error) if error.errno == Errno::INVAL.raw_os_error() => {

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use isula_sys::mount::{self, Depth};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -93,6 +94,10 @@ fn trees(plan: &Plan, mount: &Mount) -> Result<Vec<OwnedFd>, StartError> {
             set_propagation(tree.as_fd(), &mount.propagation).or_fail(Step::Mount, &text)?;
             Ok(vec![tree])
         }
+        MountKind::Layers { lower, idmap, .. } => {
+            let set = mount.attributes.set;
+            Ok(vec![super::rootfs::layers(plan, lower, idmap.as_ref(), set)?])
+        }
         MountKind::CgroupV1 { groups, .. } => groups
             .iter()
             .map(|(_, group)| {
@@ -126,12 +131,18 @@ pub(crate) fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes) -> i
     Ok(())
 }
 
-/// Sets attributes with `mount(2)` on a kernel without `mount_setattr(2)`.
-pub(crate) fn late_attributes(mount: BorrowedFd<'_>, attributes: Attributes) -> io::Result<()> {
+/// Sets attributes with `mount(2)` on a kernel without `mount_setattr(2)`, on the mount that `find`
+/// opens.
+pub(crate) fn late_attributes(
+    find: impl FnOnce() -> io::Result<OwnedFd>,
+    attributes: Attributes,
+) -> io::Result<()> {
     let Attributes { set, clear, set_recursive, clear_recursive } = attributes;
-    if attributes == Attributes::default() || has_setattr(mount) {
+    if attributes == Attributes::default() || has_setattr() {
         return Ok(());
     }
+    let mount = find()?;
+    let mount = mount.as_fd();
     if set_recursive != 0 || clear_recursive != 0 {
         return Err(rustix::io::Errno::NOSYS.into());
     }
@@ -176,9 +187,13 @@ fn unless_too_old(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Whether the kernel has `mount_setattr(2)`: an empty change succeeds.
-fn has_setattr(mount: BorrowedFd<'_>) -> bool {
-    !matches!(mount::set_attributes(mount, Depth::One, (0, 0)), Err(error) if is_too_old(&error))
+/// Whether the kernel has `mount_setattr(2)`: it looks at the change before the mount, and takes
+/// an empty one for what is none, too.
+fn has_setattr() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    let none = rustix::fs::CWD;
+    let change = || mount::set_attributes(none, Depth::One, (0, 0));
+    *KNOWN.get_or_init(|| !matches!(change(), Err(error) if is_too_old(&error)))
 }
 
 /// A detached mount of `/dev/null` of the host, which masks files: it has to be the real one.
@@ -199,6 +214,11 @@ fn null() -> Result<OwnedFd, StartError> {
 /// Whether the parent has to take the sources: in a user namespace the child cannot, and for an
 /// idmapped mount a process is needed that can be found in procfs.
 pub(crate) fn taken_by_parent(plan: &Plan) -> bool {
-    let idmapped = |mount: &Mount| matches!(mount.kind, MountKind::Bind { idmap: Some(_), .. });
+    let idmapped = |mount: &Mount| {
+        matches!(
+            mount.kind,
+            MountKind::Bind { idmap: Some(_), .. } | MountKind::Layers { idmap: Some(_), .. }
+        )
+    };
     plan.namespaces.separates(NamespaceKind::User) || plan.mounts.iter().any(idmapped)
 }

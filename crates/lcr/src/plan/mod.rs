@@ -18,7 +18,7 @@ pub use mount::{Attributes, IdMap, Mount, MountKind, Propagation, PropagationKin
 pub use process::{Capabilities, ProcessPlan, Rlimit, Scheduler};
 
 /// Raised by one whenever the encoding changes: a plan of another version is refused.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Everything needed to build one container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Plan {
     pub bundle: PathBuf,
     /// Where the root file system comes from.
     pub rootfs: Rootfs,
+    /// Show the layers of the root file system with the owners that the container's user namespace
+    /// maps them to. Needs Linux 6.13 for an overlay.
+    pub rootfs_idmapped: bool,
     /// Whether the root file system is read-only once the container is built.
     pub rootfs_readonly: bool,
     /// `linux.rootfsPropagation`; private when absent.
@@ -290,6 +293,7 @@ pub(crate) mod tests {
             id: "test".into(),
             bundle: "/".into(),
             rootfs: Rootfs::Directory("/nonexistent".into()),
+            rootfs_idmapped: false,
             rootfs_readonly: false,
             rootfs_propagation: None,
             namespaces: Namespaces::default(),

@@ -64,6 +64,15 @@ pub enum MountKind {
         /// Copy what the mount point holds into the (tmpfs) file system first.
         copy_up: bool,
     },
+    /// Layers of directories of the host, read-only.
+    Layers {
+        /// The topmost first; at least two.
+        lower: Vec<PathBuf>,
+        /// The directory of them that is mounted, relative; empty means all.
+        sub_path: String,
+        /// Ownership seen through the mount.
+        idmap: Option<IdMap>,
+    },
     /// The control groups of version 1, as the container may see them: its own group of each
     /// hierarchy, in a tmpfs.
     CgroupV1 {
@@ -83,6 +92,14 @@ pub struct IdMap {
     pub gid_mappings: Vec<IdMapping>,
     /// Whether mounts below it are mapped too.
     pub recursive: bool,
+}
+
+impl IdMap {
+    /// The owners that the container's user namespace maps files to.
+    #[must_use]
+    pub const fn of_container() -> Self {
+        Self { uid_mappings: Vec::new(), gid_mappings: Vec::new(), recursive: false }
+    }
 }
 
 /// `MOUNT_ATTR_*` bits of `mount_setattr(2)` to set and to clear.

@@ -11,6 +11,7 @@ mod sysctls;
 pub(crate) use devices::{Rule, rule};
 pub(crate) use limits::check as check_ulimit;
 pub(crate) use network::extra_host;
+pub(crate) use sysctls::check as sysctl_of;
 
 use super::{
     Config, HostConfig, Invalid, NamespaceMode, NetworkMode, RestartPolicy, capability, path,
@@ -64,6 +65,19 @@ pub fn verify(
     Ok(warnings)
 }
 
+/// As [`verify`], for limits that are changed later.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_resources(
+    resources: &mut super::Resources,
+    facts: &HostFacts,
+) -> Result<Vec<String>, Invalid> {
+    let mut warnings = Vec::new();
+    resources::verify(resources, facts, &mut warnings)?;
+    Ok(warnings)
+}
+
 fn verify_config(config: &Config) -> Result<(), Invalid> {
     hostname("hostname", &config.hostname)?;
     if let Some(domainname) = &config.domainname {
@@ -108,10 +122,16 @@ fn verify_life(host: &HostConfig) -> Result<(), Invalid> {
     if host.log.max_files == 0 {
         return Err(Invalid::value("log-opt max-file", 0, "it must be at least 1"));
     }
-    if let Some((option, value)) = host.storage_options.iter().next() {
-        let value = format!("{option}={value}");
-        let why = "the overlay has no quota";
-        return Err(Invalid::Unsupported { field: "storage-opt", value, why });
+    for (option, value) in &host.storage_options {
+        if option != "size" {
+            let value = format!("{option}={value}");
+            let why = "the only option is size";
+            return Err(Invalid::Unsupported { field: "storage-opt", value, why });
+        }
+        if host.storage_size().is_none() {
+            let why = "the size must be a number of bytes, or of k, m, g or t, and not 0";
+            return Err(Invalid::value("storage-opt", format!("{option}={value}"), why));
+        }
     }
     if host.shm_size == Some(0) {
         return Err(Invalid::value("shm-size", 0, "it must be greater than 0"));

@@ -245,10 +245,12 @@ fn mounts_are_cleaned_and_bad_ones_refused() {
 #[test]
 fn each_bad_option_is_refused_with_its_name() {
     type Change = fn(&mut HostConfig);
-    let table: [(&str, Change); 24] = [
+    let table: [(&str, Change); 26] = [
         ("rm", |h| (h.auto_remove, h.restart) = (true, RestartPolicy::Always)),
         ("log-opt", |h| h.log = LogConfig { max_files: 0, ..LogConfig::default() }),
-        ("storage-opt", |h| h.storage_options = [("size".to_owned(), "1g".to_owned())].into()),
+        ("storage-opt", |h| h.storage_options = [("size".to_owned(), "0".to_owned())].into()),
+        ("storage-opt", |h| h.storage_options = [("size".to_owned(), "1x".to_owned())].into()),
+        ("storage-opt", |h| h.storage_options = [("foo".to_owned(), "1".to_owned())].into()),
         ("shm-size", |h| h.shm_size = Some(0)),
         ("oom-score-adj", |h| h.oom_score_adj = Some(1001)),
         ("cap-add", |h| h.cap_add = texts(&["NOPE"])),

@@ -11,11 +11,13 @@
 
 mod records;
 mod runtime;
+mod sandboxes;
 mod store;
 mod system;
 
 pub use records::records;
 pub use runtime::runtime;
+pub use sandboxes::{sandbox, sandbox_records};
 pub use store::{images, snapshots, volumes};
 pub use system::{clock, entropy};
 
@@ -47,6 +49,7 @@ pub fn container(id: &ContainerId) -> Container {
         },
         host: HostConfig { runtime: "lcr".to_owned(), ..HostConfig::default() },
         state: State::Created,
+        pod: None,
         restarts: 0,
         started: None,
         stopped_by_user: false,

@@ -6,6 +6,7 @@ use isula_core::{
     container::{Config, Container, Exit, Healthcheck, HostConfig, Run, Source, State},
     id::{ContainerId, Name},
     image::ImageId,
+    sandbox::Member,
     signal::Signal,
 };
 use jiff::Timestamp;
@@ -30,6 +31,9 @@ pub(super) struct Main {
     common_config: Common,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image: Option<ImageId>,
+    /// Ours: what a container of a sandbox has beyond others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pod: Option<Box<Member>>,
     state: StateFile,
 }
 
@@ -282,6 +286,7 @@ impl From<&Container> for Main {
                 id: container.id.clone(),
             },
             image,
+            pod: container.pod.clone(),
             state: StateFile::from(container),
         }
     }
@@ -312,6 +317,7 @@ impl Main {
             source,
             config: common.config.config,
             host,
+            pod: self.pod,
             state,
             restarts: self.state.restart_count,
             started: (self.state.started_at != never()).then_some(self.state.started_at),

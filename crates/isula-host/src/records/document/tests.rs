@@ -43,6 +43,7 @@ pub(in super::super) fn full() -> Container {
         restarts: 3,
         started: Some("2020-07-27T16:25:16.286812971Z".parse().unwrap()),
         stopped_by_user: true,
+        pod: None,
     }
 }
 
@@ -193,6 +194,7 @@ fn a_container_with_no_field_comes_back() {
         config: Config::default(),
         host: HostConfig::default(),
         state: State::Created,
+        pod: None,
         restarts: 0,
         started: None,
         stopped_by_user: false,

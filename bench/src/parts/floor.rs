@@ -1,0 +1,83 @@
+//! How far above the kernel's own floor each engine is.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use isula_tests::{images, programs::program};
+use serde_json::Value;
+
+use super::Bench;
+use crate::{
+    measure::Cost,
+    place::{Host, Place},
+    report::Report,
+};
+
+/// What is compared: the floor's own row, and the row of an engine in another part.
+const ROWS: [(&str, &str, (&str, &str)); 4] = [
+    ("start", "start, one", ("single", "start")),
+    ("life", "whole life, one", ("single", "run --rm")),
+    ("start", "start, 100 at once", ("crowd", "start")),
+    ("life", "whole life, 100 at once", ("crowd", "run --rm")),
+];
+
+/// Measures the floor, then puts beside it what the parts before have found.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let place = bench.home.place("floor", Host::AsIs)?;
+    images::busybox_rootfs(place.path("rootfs").as_ref())?;
+    place.enter()?;
+    let Bench { options, report, .. } = bench;
+    for count in [1, options.clients] {
+        let rounds = if count == 1 { options.single } else { options.crowd.0 };
+        let row = |kind: &str| {
+            let shown = if count == 1 { "one" } else { "100 at once" };
+            let found = ROWS.iter().find(|row| row.0 == kind && row.1.ends_with(shown));
+            found.map_or("", |row| row.1)
+        };
+        for _ in 0..rounds {
+            // A start is that of a program that stays; a whole life that of one that ends.
+            let sleeper = measure(&place, count, &["--kill", "/bin/sleep", "1000"])?;
+            report.time(("floor", row("start")), "floor", sleeper.0);
+            let brief = measure(&place, count, &["/bin/true"])?;
+            report.time(("floor", row("life")), "floor", brief.1);
+        }
+    }
+    ratios(report);
+    Ok(())
+}
+
+/// The costs until all programs are reached, and until all is gone.
+fn measure(place: &Place, count: usize, program_arguments: &[&str]) -> Result<(Cost, Cost)> {
+    let output = Command::new(program("isula-floor")?)
+        .args([place.path("rootfs"), place.path("work"), place.account().containers()])
+        .arg(count.to_string())
+        .args(program_arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "isula-floor: {}", output.status);
+    let found: Value = serde_json::from_slice(&output.stdout)?;
+    let number = |name: &str| found.get(name).and_then(Value::as_f64).context("no figure");
+    let start = Cost { wall: number("start")?, cpu: number("start_cpu")? };
+    Ok((start, Cost { wall: number("life")?, cpu: number("life_cpu")? }))
+}
+
+/// Rows that say how many times the floor each engine takes.
+fn ratios(report: &mut Report) {
+    let mut found = Vec::new();
+    for (_, name, (part, row)) in ROWS {
+        let cells = |part: &str, row: &str| {
+            report.rows.iter().find(|one| one.part == part && one.name == row).map(|one| &one.cells)
+        };
+        let floor = cells("floor", name).and_then(|cells| cells.get("floor")?.times());
+        let (Some(floor), Some(engines)) = (floor, cells(part, row)) else { continue };
+        for (engine, figure) in engines {
+            let Some(cost) = figure.times() else { continue };
+            found.push((format!("{name}: wall"), engine.clone(), cost.wall / floor.wall));
+            found.push((format!("{name}: processor"), engine.clone(), cost.cpu / floor.cpu));
+        }
+    }
+    for (row, engine, ratio) in found {
+        report.number(("floor", &row), &engine, (ratio, "x"));
+    }
+}

@@ -1,0 +1,14 @@
+//! The use cases of the containers of sandboxes (CRI), where they differ from those of other
+//! containers; one a file. What is the same (start, attach, exec, logs) is in `crate::container`.
+
+mod accept;
+mod create;
+mod end;
+mod exec_sync;
+mod list;
+mod log;
+mod stats;
+mod update;
+
+pub use exec_sync::{ExecSyncOptions, ExecSynced};
+pub use update::ResourceUpdate;

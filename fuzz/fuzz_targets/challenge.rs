@@ -1,0 +1,4 @@
+//! The header `WWW-Authenticate`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| isula_image::probe::challenge(bytes));
