@@ -128,7 +128,6 @@ need strace strace
 need valgrind valgrind
 need ip iproute2
 need nft nftables
-unpack containernetworking-plugins usr/lib/cni/bridge
 need ps procps
 need cpio cpio
 need curl curl

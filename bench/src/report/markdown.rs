@@ -107,7 +107,7 @@ mod tests {
         let text = tables(&report);
         assert!(text.contains("| | isula | docker | containerd | runc | best engine / isula |"));
         assert!(
-            text.contains("| start | 2 / 4.2 | 200 / 100 | 50 / 60 | 20 / 20 | 25 |"),
+            text.contains("| start | 2 / 4.2 | 200 / 100 | 50 / 60 | 20 / 20 | 25.0 |"),
             "{text}"
         );
         assert!(text.contains("| create |  |  |  | - |  |"), "{text}");

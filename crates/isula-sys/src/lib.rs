@@ -12,6 +12,7 @@ pub mod exec;
 pub mod fd_passing;
 pub mod files;
 pub mod limits;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod packet;

@@ -334,6 +334,35 @@ pub fn duplicate(descriptor: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, 3)?)
 }
 
+/// Makes and opens files as another user and group for a while, in this thread only, and keeps all
+/// capabilities of the thread (setfsuid(2) takes those over files away from whoever was root).
+///
+/// # Errors
+/// The ids can't be taken, capset(2) refuses, or the work fails.
+pub fn with_file_ids<T>(
+    (user, group): (u32, u32),
+    work: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    let capabilities = crate::capability::get()?;
+    let before = set_file_ids((user, group));
+    let taken = set_file_ids((user, group)) == (user, group);
+    let done = match crate::capability::set(capabilities) {
+        Ok(()) if taken => work(),
+        Ok(()) => Err(Errno::PERM.into()),
+        Err(error) => Err(error),
+    };
+    set_file_ids(before);
+    crate::capability::set(capabilities)?;
+    done
+}
+
+/// Gives those of before; an id that can't be taken leaves the one that is.
+fn set_file_ids((user, group): (u32, u32)) -> (u32, u32) {
+    // SAFETY: both take no memory, and concern this thread alone.
+    let (group, user) = unsafe { (libc::setfsgid(group), libc::setfsuid(user)) };
+    (user.cast_unsigned(), group.cast_unsigned())
+}
+
 /// Whom this process runs as.
 #[must_use]
 pub fn user_id() -> u32 {

@@ -29,8 +29,11 @@ use crate::{
     api::{self, Api},
     config::{Config, Group},
     cri::{self, Cri},
+    idle::Asked,
     listen::{self, Socket},
-    log, notify, serve, streaming,
+    log, notify,
+    serve::{self, Doors},
+    streaming,
     wire::{self, Wired},
 };
 
@@ -146,17 +149,19 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
     let streaming = streaming(config, &wired).await?;
     let incoming = listen::accept(&sockets).map_err(DaemonError::Process)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = serve::server(
-        Api::new(Arc::clone(&wired.engine), about(config)),
-        Cri::new(Arc::clone(&wired.engine), cri_settings(config), Arc::clone(&streaming)),
-    );
+    let (asked, give_back) = Asked::new();
+    tokio::spawn(give_back);
+    let doors = Doors {
+        api: Api::new(Arc::clone(&wired.engine), about(config)),
+        cri: Cri::new(Arc::clone(&wired.engine), cri_settings(config), Arc::clone(&streaming)),
+        asked,
+    };
     // Its sessions end with the daemon; the processes in them go on.
     tokio::spawn(streaming.serve());
-    let server = server.serve_with_incoming_shutdown(ReceiverStream::new(incoming), async {
+    let mut server = tokio::spawn(serve::serve(doors, ReceiverStream::new(incoming), async {
         // Stopped or forgotten: both end it.
         let _ = stopped.await;
-    });
-    let mut server = tokio::spawn(server);
+    }));
     notify::ready();
     tracing::info!(
         containers = recovery.containers,

@@ -8,6 +8,7 @@ mod config;
 mod cri;
 mod daemon;
 mod flags;
+mod idle;
 mod listen;
 mod log;
 mod notify;

@@ -190,12 +190,33 @@ fn configure(request: &PodRequest) -> io::Result<()> {
         // With a slash in it, a dot is part of a name (sysctl(8)).
         let file = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
         // procfs shows the parameters of the namespaces of whoever opens the file.
-        fs::write(format!("/proc/sys/{file}"), value).map_err(|error| {
+        let path = format!("/proc/sys/{file}");
+        let root =
+            request.user.as_ref().and_then(|user| user.uids.iter().find(|id| id.container == 0));
+        let written = match (fs::write(&path, value), root) {
+            (Err(error), Some(root)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                as_user(root.host, || fs::write(&path, value))
+            }
+            (written, _) => written,
+        };
+        written.map_err(|error| {
             let text = format!("sysctl {key}={value}: {}", isula_sys::errno::describe(&error));
             io::Error::new(error.kind(), text)
         })?;
     }
     Ok(())
+}
+
+/// Works with the effective user id of this thread alone changed: those parameters that have no
+/// capability of their own only the root of the namespace's user namespace may change
+/// (`ipc_permissions` of ipc/ipc_sysctl.c).
+fn as_user<T>(user: u32, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    use rustix::{process::Uid, thread::set_thread_res_uid};
+    let root = Uid::ROOT;
+    set_thread_res_uid(root, Uid::from_raw(user), root)?;
+    let done = work();
+    set_thread_res_uid(root, root, root)?;
+    done
 }
 
 /// The counters of the interfaces of a network namespace, but the loopback device.

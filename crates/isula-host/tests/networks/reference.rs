@@ -10,9 +10,9 @@ use crate::world::{Pod, World, on_a_host, rules, run};
 
 /// Where the reference plugins are.
 fn plugins() -> PathBuf {
-    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/usr/lib/cni");
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/go/bin/cni");
     let named = std::env::var_os("ISULA_CNI_PLUGINS").map(PathBuf::from);
-    let places = named.into_iter().chain([unpacked.into(), "/opt/cni/bin".into()]);
+    let places = named.into_iter().chain([built.into(), "/opt/cni/bin".into()]);
     let mut found = places.filter(|place| place.join("bridge").is_file());
     found.next().expect("install the CNI plugins: tools/setup.sh test")
 }

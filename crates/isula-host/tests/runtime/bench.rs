@@ -267,7 +267,9 @@ impl Bench {
         }
         let left = std::fs::read_dir(&self.settings.state_dir).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| name == "runtimes"), "{left:?}");
+        assert!(left.iter().all(|name| name == "runtimes" || name == "pods"), "{left:?}");
+        let pods = std::fs::read_dir(self.settings.state_dir.join("pods"));
+        assert_eq!(pods.into_iter().flatten().count(), 0, "a sandbox is left");
         for directory in self.cgroups() {
             let entries = std::fs::read_dir(directory).unwrap();
             let groups = entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();

@@ -148,13 +148,13 @@ mod tests {
         log.write(Output::Stderr, b"\n", TIME);
         log.finish(Output::Stdout, TIME);
         let text = std::fs::read_to_string(directory.path.join("web/0.log")).unwrap();
-        let short: Vec<&str> = text.lines().map(|line| line.get(..42).unwrap_or(line)).collect();
+        let short: Vec<&str> = text.lines().map(|line| line.get(..43).unwrap_or(line)).collect();
         let at = "1970-01-01T00:00:00.000000001Z";
         let wanted = [
             format!("{at} stdout F one"),
             format!("{at} stdout F "),
-            format!("{at} stderr P xx"),
-            format!("{at} stderr F xx"),
+            format!("{at} stderr P xxx"),
+            format!("{at} stderr F xxx"),
             format!("{at} stdout F tw"),
         ];
         assert_eq!(short, wanted);

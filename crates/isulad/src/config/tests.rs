@@ -7,7 +7,7 @@ use isula_core::container::{LogConfig, LogDriver, Ulimit};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, Cri, Group, Sink,
+    Config, Cri, Group, Network, Sink,
     file::parse,
     keys::{Fate, HONOURED, OTHERS},
     resolve::Sources,
@@ -69,6 +69,8 @@ fn every_honoured_key_changes_what_it_should() {
             "native.umask": "secure",
             "runtimes": {{"kata": {{"path": "/bin/kata", "runtime-args": ["--x"]}}}},
             "cgroup-parent": "pods/here",
+            "network-plugin": "cni", "cni-bin-dir": "/a/bin:/b/bin", "cni-conf-dir": "/c/net.d",
+            "native-cni": false, "cni-timeout": "10s",
             "default-ulimits": {{"nofile": {{"Name": "nofile", "Soft": 64, "Hard": -1}}}},
             "enable-pod-events": false, "cri-runtimes": {{"vm": "kata"}},
             "pinned-images": ["pause:3.9", "registry.k8s.io/*"],
@@ -117,6 +119,17 @@ fn every_honoured_key_changes_what_it_should() {
         streaming_port: 10350,
     };
     assert_eq!(config.cri, cri);
+    let network = Network {
+        conf_dir: "/c/net.d".into(),
+        bin_dirs: ["/a/bin", "/b/bin"].map(Into::into).into(),
+        native: false,
+        timeout: Duration::from_secs(10),
+    };
+    assert_eq!(config.network, network);
+    let wrong = |entry: &str| load(&format!("{{{entry}}}"), &[]).unwrap_err();
+    assert!(wrong(r#""network-plugin": "x""#).contains("unknown network plugin"));
+    assert!(wrong(r#""cni-conf-dir": "x""#).contains("not an absolute path"));
+    assert!(wrong(r#""cni-timeout": "0s""#).contains("invalid duration"));
     assert_eq!(config.warnings.len(), 1);
     let other = good(r#"{"data-root": "/d", "exec-root": "/s"}"#, &[]);
     assert_eq!((other.data_root, other.state_dir), ("/d".into(), "/s".into()));

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use isula_sys::mount::{self, Depth, Filesystem};
+use isula_sys::process;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -173,7 +174,10 @@ fn idmapped_overlay(plan: &Plan) -> Result<OwnedFd, StartError> {
         if let Some(label) = &plan.mount_label {
             filesystem.set("context", label)?;
         }
-        filesystem.mount(0)
+        // Whoever mounts it makes the directories it works in: on a mapped mount only an owner can
+        // who is mapped, and nobody else's `work` would leave the overlay read-only.
+        let root = rustix::fs::fstat(&own)?;
+        process::with_file_ids((root.st_uid, root.st_gid), || filesystem.mount(0))
     };
     configure().map_err(|error| {
         let detail = filesystem.message().unwrap_or_else(|| TOO_OLD.to_owned());
