@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 use anyhow::{Context, Result};
 use isula_tests::{
     World,
-    census::{Census, pss},
+    census::{Census, pss, settled_pss, template},
 };
 
 fn shims(before: &Census) -> Result<Vec<u32>> {
@@ -18,21 +18,6 @@ fn shims(before: &Census) -> Result<Vec<u32>> {
         }
     }
     Ok(pids)
-}
-
-/// The process that a daemon copies its shims from.
-fn template(daemon: u32) -> Result<Option<u32>> {
-    for task in fs::read_dir(format!("/proc/{daemon}/task"))? {
-        let children = fs::read_to_string(task?.path().join("children"))?;
-        for child in children.split_whitespace() {
-            // One that has just ended is none.
-            let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-            if name.trim() == "isulad-template" {
-                return Ok(Some(child.parse()?));
-            }
-        }
-    }
-    Ok(None)
 }
 
 #[test]
@@ -130,7 +115,7 @@ fn an_idle_daemon_and_its_shims_are_small_and_asleep() -> Result<()> {
         world.ok(&["run", "-d", &reference, "sleep", "1000"])?;
     }
     let daemon = world.daemon()?.pid();
-    let memory = pss(daemon)?;
+    let memory = settled_pss(daemon)?;
     assert!(memory <= 8 * 1024, "the daemon uses {memory} KiB");
     let shims = shims(&before)?;
     assert_eq!(shims.len(), 20);

@@ -83,6 +83,37 @@ fn process(path: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
+/// The proportional set size of a process, in KiB, once it has not changed for three seconds: a
+/// daemon that is asked nothing gives memory back.
+pub fn settled_pss(pid: u32) -> Result<u64> {
+    let pause = std::time::Duration::from_millis(200);
+    let (mut last, mut same) = (pss(pid)?, 0);
+    for _ in 0..100 {
+        std::thread::sleep(pause);
+        let now = pss(pid)?;
+        (last, same) = if now == last { (now, same + 1) } else { (now, 0) };
+        if same == 15 {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+/// The process that a daemon copies its shims from.
+pub fn template(daemon: u32) -> Result<Option<u32>> {
+    for task in fs::read_dir(format!("/proc/{daemon}/task"))? {
+        let children = fs::read_to_string(task?.path().join("children"))?;
+        for child in children.split_whitespace() {
+            // One that has just ended is none.
+            let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if name.trim() == "isulad-template" {
+                return Ok(Some(child.parse()?));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Proportional set size of a process in KiB.
 pub fn pss(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
