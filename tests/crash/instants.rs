@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    hash::{BuildHasher, RandomState},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     process::Command,
@@ -15,6 +14,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use isula_tests::{World, images, programs::repository};
 
+use crate::dice::Dice;
+
 /// Deaths, unless `ISULA_DEATHS` says otherwise.
 const DEATHS: usize = 200;
 /// No further death after this time: a slow machine has fewer.
@@ -22,18 +23,6 @@ const LIMIT: Duration = Duration::from_secs(85);
 
 /// Names and the ids they mean.
 type Names = BTreeMap<String, String>;
-
-/// Random numbers, from a seed that is shown (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end.max(1)
-    }
-}
 
 /// What can be asked for, and what it means.
 struct Sources {
@@ -252,7 +241,7 @@ fn a_death_at_any_instant_loses_nothing_acknowledged_and_leaves_nothing_else() -
     let mut world = World::bare(&[])?;
     world.start()?;
     let sources = Sources::learn(&mut world)?;
-    let seed = RandomState::new().hash_one(0) | 1;
+    let seed = Dice::seed();
     println!("seed {seed:#x}; without deaths: {:?}", sources.usual);
     let (mut dice, mut names, begun) = (Dice(seed), Names::new(), Instant::now());
     let (mut died, mut done) = (0, 0);

@@ -209,13 +209,14 @@ impl World {
 }
 
 /// What is in a directory and below it, without the daemon's lock files and the empty roots of
-/// external runtimes.
+/// external runtimes and of pods.
 fn entries(path: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name == "runtimes" || path.ends_with("runtimes") {
+        let root = ["runtimes", "pods", "netns"].contains(&name.as_str());
+        if root || path.ends_with("runtimes") {
             found.extend(self::entries(&entry.path()));
         } else if !name.ends_with("lock") && !name.ends_with(".sock") {
             found.push(name);
