@@ -9,11 +9,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure().build_transport(false).bytes(".").compile_fds(descriptors)?;
     if std::env::var_os("CARGO_FEATURE_CRI").is_some() {
         // Its comments are not written for rustdoc, which takes indented lines for code to test.
-        let descriptors = protox::compile(["runtime/v1/api.proto"], [root])?;
+        let mut descriptors = protox::compile(["runtime/v1/api.proto"], [root])?;
+        for file in &mut descriptors.file {
+            file.source_code_info = None;
+        }
         tonic_prost_build::configure()
             .build_transport(false)
             .bytes(".")
-            .disable_comments(["."])
             .compile_fds(descriptors)?;
     }
     Ok(())

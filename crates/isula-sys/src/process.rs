@@ -358,8 +358,10 @@ pub fn with_file_ids<T>(
 
 /// Gives those of before; an id that can't be taken leaves the one that is.
 fn set_file_ids((user, group): (u32, u32)) -> (u32, u32) {
-    // SAFETY: both take no memory, and concern this thread alone.
-    let (group, user) = unsafe { (libc::setfsgid(group), libc::setfsuid(user)) };
+    // SAFETY: it takes no memory, and concerns this thread alone.
+    let group = unsafe { libc::setfsgid(group) };
+    // SAFETY: as above.
+    let user = unsafe { libc::setfsuid(user) };
     (user.cast_unsigned(), group.cast_unsigned())
 }
 

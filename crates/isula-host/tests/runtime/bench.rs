@@ -297,6 +297,12 @@ impl Drop for Bench {
                 }
             }
         }
+        // And what its sandboxes pinned.
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        for point in points.filter(|point| Path::new(point).starts_with(&self.settings.state_dir)) {
+            let _ = Command::new("umount").args(["--lazy", point]).status();
+        }
         let hierarchies = Hierarchies::detect().unwrap();
         let cgroup = Cgroup::new(&hierarchies, Path::new(&self.settings.cgroup_parent)).unwrap();
         let _ = cgroup.kill();

@@ -95,7 +95,7 @@ fn attributes_of_an_attached_mount_are_changed_on_an_old_kernel_too() {
     // The attributes of a plan end up the same where they can be set by descriptor.
     let attributes = crate::plan::Attributes { set: mount::RDONLY, ..Default::default() };
     sources::set_attributes(root.as_fd(), attributes).unwrap();
-    sources::late_attributes(|| isula_sys::process::duplicate(&root), attributes).unwrap();
+    sources::late_attributes(|| process::duplicate(&root), attributes).unwrap();
     assert!(rustix::fs::fstatvfs(&root).unwrap().f_flag.contains(Flags::RDONLY));
 }
 
