@@ -205,6 +205,14 @@ pub fn make_special(dir: impl AsFd, name: &[u8], special: Special) -> io::Result
     Ok(fs::mknodat(dir, name, kind, Mode::from_raw_mode(0o600), device)?)
 }
 
+/// Gives the file at `path`, whose own path is trusted, a further name.
+///
+/// # Errors
+/// As `linkat(2)`: `EMLINK` when it has as many as its file system allows.
+pub fn link_at(path: &Path, dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    Ok(fs::linkat(fs::CWD, path, dir, name, AtFlags::empty())?)
+}
+
 /// What `name` is, not followed; `None` when it does not exist.
 ///
 /// # Errors

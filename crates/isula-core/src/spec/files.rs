@@ -36,7 +36,8 @@ pub fn build(container: &Container, spec: &Spec, from: &HostFiles) -> ContainerF
         hosts: hosts(config, host, from.hosts.as_deref()),
         resolv_conf: resolv_conf(host, &from.resolv_conf),
         oci_hooks: to_json(spec.hooks().as_ref().and_then(|v| serde_json::to_value(v).ok())),
-        seccomp: to_json(seccomp.and_then(|profile| serde_json::to_value(profile).ok())),
+        seccomp: seccomp
+            .map_or_else(|| to_json(None), |profile| super::json::seccomp(profile).file.clone()),
     }
 }
 

@@ -176,6 +176,21 @@ fn the_same_spec_gives_the_same_bytes_in_the_seeds_order() {
 }
 
 #[test]
+fn a_seccomp_profile_is_written_as_any_other_value() {
+    let (host, defaults) = (host_facts(), defaults());
+    let privileged = container(|_, host| host.privileged = true);
+    for container in [container(|_, _| ()), privileged, container(|_, _| ())] {
+        let spec = build(&container, &facts(&host, &defaults)).unwrap();
+        let text = config_json(&spec);
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        let seccomp = spec.linux().as_ref().unwrap().seccomp();
+        let wanted = seccomp.as_ref().map(|profile| serde_json::to_value(profile).unwrap());
+        assert_eq!(value.pointer("/linux/seccomp"), wanted.as_ref());
+        assert_eq!(String::from_utf8(super::pretty(&value)), String::from_utf8(text));
+    }
+}
+
+#[test]
 fn a_privileged_container_has_everything() {
     let (host, defaults) = (host_facts(), defaults());
     let container = container(|_, host| host.privileged = true);

@@ -69,8 +69,10 @@ impl Shared {
         let change = What::Put(documents.clone());
         let bytes = payload(&id, runtime, &change).map_err(cannot("encode the record", &id))?;
         if bytes.len() > self.journal.limit() {
+            let shared = Arc::clone(self);
             let made = blocking(move || {
-                plain::make_new(&preliminary, &documents, &files)?;
+                let places = [directory.as_path(), &preliminary];
+                plain::make_new(places, &documents, &files, &shared.twins)?;
                 plain::sync_documents(&preliminary)?;
                 fs::rename(&preliminary, &directory)?;
                 directory.parent().map_or(Ok(()), plain::sync_directory)
@@ -79,7 +81,7 @@ impl Shared {
             return self.vouch(&id, runtime).await;
         }
         let length = bytes.len();
-        let path = preliminary.clone();
+        let place = [directory.clone(), preliminary.clone()];
         let new = Arc::new((id.clone(), bytes, documents, files));
         let work = move |shared: &Self| {
             let (id, bytes, documents, files) = &*new;
@@ -95,7 +97,9 @@ impl Shared {
             }
             // The disk syncs while the files are written.
             let synced = shared.journal.sync();
-            let made = plain::make_new(&path, documents, files);
+            let [directory, preliminary] = &place;
+            let place = [directory.as_path(), preliminary];
+            let made = plain::make_new(place, documents, files, &shared.twins);
             made.map_err(cannot("write the files", id))?;
             fault::point("records.files_written");
             Ok(Some(synced))

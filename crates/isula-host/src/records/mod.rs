@@ -30,6 +30,7 @@ mod plain;
 mod replay;
 mod sandboxes;
 mod trash;
+mod twins;
 
 use std::{
     collections::HashMap,
@@ -52,6 +53,7 @@ use document::Documents;
 use journal::{Journal, Record};
 use plain::Places;
 use replay::What;
+use twins::Twins;
 
 pub(crate) use plain::{make_directory, sync_directory};
 pub(crate) use trash::Trash;
@@ -87,6 +89,7 @@ struct Shared {
     quarantine: PathBuf,
     journal: Arc<Journal>,
     trash: Trash,
+    twins: Twins,
     /// Held while the plain files of one container that exists are replaced or renamed.
     files: Mutex<()>,
     stale: Mutex<Stale>,
@@ -143,6 +146,7 @@ impl JournaledRecords {
             quarantine,
             journal: Arc::new(journal),
             trash,
+            twins: Twins::default(),
             files: Mutex::new(()),
             stale: Mutex::default(),
             changing: RwLock::new(()),

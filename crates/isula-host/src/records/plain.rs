@@ -13,7 +13,10 @@ use isula_core::{
 };
 use isula_sys::files::{write_atomic, write_atomic_unsynced};
 
-use super::document::{self, Documents};
+use super::{
+    document::{self, Documents},
+    twins::Twins,
+};
 
 /// In front of the name of a directory whose container is not acknowledged yet.
 const NEW: &str = ".new-";
@@ -101,9 +104,10 @@ fn derivable(files: &ContainerFiles) -> [(&'static str, &[u8], u32); 6] {
 
 /// Makes the directory of a new container with everything in it, below its preliminary name.
 pub(super) fn make_new(
-    preliminary: &Path,
+    [directory, preliminary]: [&Path; 2],
     documents: &Documents,
     files: &ContainerFiles,
+    twins: &Twins,
 ) -> io::Result<()> {
     if let Some(parent) = preliminary.parent() {
         make_directory(parent, 0o750)?;
@@ -112,7 +116,11 @@ pub(super) fn make_new(
     write_new(&preliminary.join(document::CONFIG), documents.config.as_bytes(), 0o640)?;
     write_new(&preliminary.join(document::HOST), documents.host.as_bytes(), 0o640)?;
     for (name, bytes, mode) in derivable(files) {
-        write_new(&preliminary.join(name), bytes, mode)?;
+        let path = preliminary.join(name);
+        if !twins.link(name, bytes, &path) {
+            write_new(&path, bytes, mode)?;
+            twins.remember(name, bytes, directory.join(name));
+        }
     }
     Ok(())
 }

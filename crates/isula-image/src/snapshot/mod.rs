@@ -4,6 +4,7 @@
 //! says the *name* of an empty file beside its directories, so that the commit of the file system's
 //! journal that makes the container's own record durable makes this durable too.
 
+mod points;
 mod quota;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,9 @@ use crate::{
 pub(crate) type Uses = HashMap<ContainerId, Option<ImageId>>;
 
 const MARK: &str = "image-";
-/// The directory that lies below a container of an image without layers.
+/// The file whose further names are the marks of snapshots.
+const MARKS: &str = "mark";
+/// The directory that makes two of a single layer.
 const EMPTY: &str = "empty";
 
 /// The image of the snapshot in `dir`.
@@ -67,9 +70,7 @@ impl Snapshots for Store {
         }
         let image = self.shared.needed_image(id, image)?;
         let mut lower = self.shared.lower(&image)?;
-        if lower.is_empty() {
-            lower.push(self.shared.empty_layer()?);
-        }
+        self.shared.add_mount_points(&mut lower)?;
         Ok(Rootfs::Overlay { lower, upper, work, volatile })
     }
 
@@ -160,12 +161,28 @@ impl Shared {
         files::make_dir(dir, 0o700)?;
         let dir = Beneath::open(dir).map_err(failed)?;
         let mark = format!("{MARK}{}", image.id.hex());
-        beneath::make_special(dir.root(), mark.as_bytes(), Special::Empty).map_err(failed)?;
+        self.mark(&dir, mark.as_bytes()).map_err(failed)?;
         beneath::make_dir(dir.root(), b"work").map_err(failed)?;
         beneath::make_dir(dir.root(), b"diff").map_err(failed)?;
         // The root directory of an overlay is the upper one: it must look as the image's.
         let Root { uid, gid, mode } = self.root_of(image);
         beneath::set_owner_at(dir.root(), b"diff", (uid, gid), mode).map_err(failed)
+    }
+
+    /// Makes an empty file: a name more of one that all snapshots share, or one of its own where that
+    /// has as many names as a file can have, or is not there.
+    fn mark(&self, dir: &Beneath, name: &[u8]) -> io::Result<()> {
+        let shared = self.layout.snapshots().with_file_name(MARKS);
+        for _ in 0..2 {
+            match beneath::link_at(&shared, dir.root(), name) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::OpenOptions::new().append(true).create(true).open(&shared)?;
+                }
+                Err(_) => break,
+            }
+        }
+        beneath::make_special(dir.root(), name, Special::Empty)
     }
 
     /// Owner and mode of `/`: the topmost layer that says something counts.

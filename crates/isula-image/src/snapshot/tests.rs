@@ -31,7 +31,8 @@ async fn image(store: &Store, layers: &[&[u8]]) -> ImageId {
 /// What a shell in the mounted root prints. The mount is in a namespace of the shell's own.
 fn in_root(rootfs: &Rootfs, script: &str) -> String {
     let Rootfs::Overlay { lower, upper, work, .. } = rootfs else { panic!("{rootfs:?}") };
-    let lower: Vec<_> = lower.iter().map(|dir| dir.display().to_string()).collect();
+    let own = |dir: &&std::path::PathBuf| lower.len() == 1 || !dir.ends_with(super::points::NAME);
+    let lower: Vec<_> = lower.iter().filter(own).map(|dir| dir.display().to_string()).collect();
     let target = upper.with_file_name("mnt");
     fs::create_dir_all(&target).unwrap();
     let options = format!(
@@ -110,13 +111,44 @@ async fn an_image_without_layers_and_one_that_hides_all_below_can_be_mounted() {
     let store = scratch.store();
     let base = Tar::default().file("below", b"1").end();
     let hiding = Tar::default().file(".wh..wh..opq", b"").file("above", b"2").end();
-    for (number, layers, shown) in [(1, vec![], ""), (2, vec![&base[..], &hiding], "above\n")] {
+    for (number, layers, shown) in
+        [(1, vec![], "dev\netc\nproc\nsys\n"), (2, vec![&base[..], &hiding], "above\n")]
+    {
         let id = image(&store, &layers).await;
         store.prepare(&container(number), &id).await.unwrap();
         let rootfs = store.rootfs(&container(number), &id, false).unwrap();
         assert_eq!(in_root(&rootfs, "ls"), shown);
         assert_eq!(store.read(&container(number), &id, "below", 9).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn mount_points_fill_only_the_gaps_of_an_image_and_are_mended_after_a_crash() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let layer = Tar::default().file("etc/hosts", b"own").symlink("dev", "etc").end();
+    let id = image(&store, &[&layer]).await;
+    let name = container(1);
+    store.prepare(&name, &id).await.unwrap();
+    // Half of it was made when the daemon was killed.
+    let points = scratch.root().join(super::points::NAME);
+    fs::create_dir(&points).unwrap();
+    fs::set_permissions(&points, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let rootfs = store.rootfs(&name, &id, false).unwrap();
+    let Rootfs::Overlay { lower, upper, work, .. } = &rootfs else { panic!() };
+    let (lowest, layers) = lower.split_last().unwrap();
+    assert_eq!((lowest, layers.len()), (&points, 1));
+    assert_eq!(fs::metadata(&points).unwrap().mode() & 0o777, 0o755);
+    let both = Path::new(&layers[0]).with_file_name("both");
+    symlink(lowest, &both).unwrap();
+    let (upper, work) = (upper.clone(), work.clone());
+    let lower = vec![layers[0].clone(), both];
+    let rootfs = Rootfs::Overlay { lower, upper: upper.clone(), work, volatile: false };
+    let script = "cat etc/hosts; find dev etc proc sys | sort; stat -c %a sys etc/resolv.conf";
+    let seen = in_root(&rootfs, script);
+    let wanted = "owndev\netc\netc/hostname\netc/hosts\netc/resolv.conf\nproc\nsys\n755\n644\n";
+    assert_eq!(seen, wanted);
+    assert_eq!(fs::read_dir(upper).unwrap().count(), 0, "nothing is made in the container's layer");
 }
 
 #[tokio::test]

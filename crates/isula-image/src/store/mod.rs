@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     tables: Mutex<Tables>,
     layers: Mutex<Layers>,
     uses: Mutex<Uses>,
+    /// The layer of mount points, once it is made.
+    pub(crate) mount_points: Mutex<Option<PathBuf>>,
     trash: Trash,
     damage: Vec<String>,
     serial: AtomicU64,
@@ -101,6 +103,7 @@ impl Store {
             tables: Mutex::new(found.tables),
             layers: Mutex::new(found.layers),
             uses: Mutex::new(found.uses),
+            mount_points: Mutex::new(None),
             damage: found.damage,
             serial: AtomicU64::new(0),
         });

@@ -12,7 +12,7 @@ use std::{
 };
 
 use isula_core::ports::NetworkDns;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -29,6 +29,8 @@ use crate::records::make_directory;
 const DIRECTORY: &str = "/var/lib/cni/networks";
 const LAST: &str = "last_reserved_ip.";
 const LOCK: &str = "lock";
+/// The file of an address before it has its name.
+const NEW: &str = ".new";
 /// A larger resolv.conf is none.
 const RESOLV_LIMIT: u64 = 64 << 10;
 
@@ -173,7 +175,9 @@ pub(super) fn collect(
     valid: &[(String, String)],
 ) -> Result<(), String> {
     let kept = owners(valid);
-    release_stale(&ipam.directory(network), |text, _| !kept.iter().any(|own| own == text))
+    // Without an owner it was left by a process that was killed: the lock is held.
+    let stale = |text: &str, _| text.is_empty() || !kept.iter().any(|own| own == text);
+    release_stale(&ipam.directory(network), stale)
 }
 
 /// Frees the addresses of a network that were given before the machine started and belong to none
@@ -283,18 +287,26 @@ impl Store {
         Err(format!("no address is free in {}", ranges.join(",")))
     }
 
+    /// Reserves an address if it is free. Its file has its owner from the first moment: one that a
+    /// killed process left without would never be freed.
     fn reserve(&self, ip: IpAddr, owner: &str) -> Result<bool, String> {
-        let path = self.file(ip);
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let written = match made {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-            Err(error) => Err(error),
-            Ok(mut file) => file.write_all(owner.as_bytes()).inspect_err(|_| {
-                // An address without an owner would never be freed.
-                let _ = fs::remove_file(&path);
-            }),
+        let (path, new) = (self.file(ip), self.directory.join(NEW));
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(owner.as_bytes())?;
+            Ok(rustix::fs::renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)?)
         };
-        written.map(|()| true).map_err(cannot(format!("reserve {}", path.display())))
+        // The lock is held: who is there now stays.
+        if path.exists() {
+            return Ok(false);
+        }
+        match write() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(cannot(format!("reserve {}", path.display()))(error)),
+        }
     }
 
     fn remember(&self, last: &Path, ip: IpAddr) -> Result<(), String> {

@@ -137,3 +137,18 @@ fn name_resolution_can_come_from_a_file() {
     assert_eq!((dns.search, dns.options), (vec!["a".into(), "b".into()], vec!["ndots:2".into()]));
     assert_eq!(dns.domain.as_deref(), Some("c"));
 }
+
+#[test]
+fn an_address_without_an_owner_is_freed_and_none_is_ever_seen() {
+    let network = Network::new(json!({"subnet": "10.1.0.0/29"}));
+    assert_eq!(network.given("a"), ["10.1.0.2"]);
+    // As another plugin leaves it that is killed between two calls.
+    fs::write(network.directory.path().join("net/10.1.0.3"), "").unwrap();
+    // As ours does.
+    fs::write(network.directory.path().join("net").join(NEW), "half").unwrap();
+    assert_eq!(network.given("b"), ["10.1.0.4"]);
+    collect(&network.ipam(), "net", &[("b".to_owned(), "eth0".to_owned())]).unwrap();
+    let files = network.files();
+    let addresses: Vec<_> = files.iter().filter(|name| name.starts_with("10.")).collect();
+    assert_eq!(addresses, ["10.1.0.4"]);
+}
