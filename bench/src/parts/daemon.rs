@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use isula_tests::census::pss;
+use isula_tests::census::settled_pss;
 
 use super::Bench;
 use crate::{
@@ -71,7 +71,7 @@ fn stopped(bench: &mut Bench) -> Result<()> {
     bench.report.time(("daemon", &row), "isula", cost);
     let daemon = engine.daemons().first().copied().context("no daemon")?;
     let row = format!("PSS after that, {count} stopped containers");
-    bench.report.number(("daemon", &row), "isula", (pss(daemon)? as f64, "KiB"));
+    bench.report.number(("daemon", &row), "isula", (settled_pss(daemon)? as f64, "KiB"));
     bench.home.enter()
 }
 
@@ -110,5 +110,5 @@ fn state(pid: u32) -> Result<[f64; 3]> {
     let count = |name: &str| -> Result<f64> {
         Ok(fs::read_dir(format!("/proc/{pid}/{name}"))?.count() as f64)
     };
-    Ok([pss(pid)? as f64, count("fd")?, count("task")?])
+    Ok([settled_pss(pid)? as f64, count("fd")?, count("task")?])
 }

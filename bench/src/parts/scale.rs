@@ -4,7 +4,7 @@
 use std::{fs, slice::from_ref, time::Duration};
 
 use anyhow::Result;
-use isula_tests::census::pss;
+use isula_tests::census::{pss, settled_pss};
 
 use super::Bench;
 use crate::{
@@ -74,6 +74,10 @@ fn grow(
 /// Proportional set sizes: what is shared between helpers is not counted twice.
 fn memory(engine: &dyn Engine, running: usize, report: &mut Report) -> Result<()> {
     let daemons = engine.daemons();
+    // What an engine keeps, not what it has just needed.
+    for pid in &daemons {
+        settled_pss(*pid)?;
+    }
     let mut sums = (0, 0);
     for pid in engine.place().processes()? {
         // One that ended since has no memory.

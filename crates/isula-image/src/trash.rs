@@ -1,5 +1,5 @@
-//! Removal at leisure: a rename takes things out of sight at once; a thread that exists only while
-//! there is something to do frees their blocks, never busy more than half of the time, because
+//! Removal at leisure: a rename takes things out of sight at once; a thread that ends soon after
+//! there is nothing to do frees their blocks, never busy more than half of the time, because
 //! freeing blocks can keep the disk from everybody else. What a restart finds is taken up again.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use isula_sys::beneath::{Beneath, tree};
@@ -21,6 +21,9 @@ use isula_sys::beneath::{Beneath, tree};
 /// Things removed between two pauses.
 const BATCH: u32 = 64;
 const STACK: usize = 128 << 10;
+/// How long the thread waits for more: what removes one thing soon removes the next, and a thread
+/// costs as much as a small removal.
+const KEPT: Duration = Duration::from_secs(2);
 
 type Collect = Box<dyn FnOnce() + Send>;
 
@@ -30,6 +33,8 @@ struct Work {
     collect: Option<Collect>,
     wanted: bool,
     running: bool,
+    /// It runs, and waits for more.
+    resting: bool,
 }
 
 /// The directory `trash/` and its sweeper.
@@ -40,15 +45,16 @@ pub(crate) struct Trash {
 struct Shared {
     dir: PathBuf,
     work: Mutex<Work>,
+    more: Condvar,
     idle: Condvar,
     serial: AtomicU64,
 }
 
 impl Trash {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        let (work, idle) = (Mutex::default(), Condvar::new());
+        let (work, more, idle) = (Mutex::default(), Condvar::new(), Condvar::new());
         let serial = AtomicU64::new(0);
-        Self { shared: Arc::new(Shared { dir, work, idle, serial }) }
+        Self { shared: Arc::new(Shared { dir, work, more, idle, serial }) }
     }
 
     /// Takes `path` out of sight; its blocks are freed by the next [`Trash::sweep`]. What is not
@@ -57,7 +63,7 @@ impl Trash {
         discard(&self.shared.dir, &self.shared.serial, path)
     }
 
-    /// Frees everything discarded so far, on a thread that ends when nothing is left.
+    /// Frees everything discarded so far, on a thread that ends soon after nothing is left.
     pub(crate) fn sweep(&self) {
         self.start(None);
     }
@@ -72,6 +78,7 @@ impl Trash {
         work.collect = collect.or(work.collect.take());
         work.wanted = true;
         if work.running {
+            self.shared.more.notify_one();
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -87,7 +94,8 @@ impl Trash {
     #[cfg(test)]
     pub(crate) fn wait(&self) {
         let work = self.shared.work();
-        drop(self.shared.idle.wait_while(work, |work| work.running).unwrap());
+        let busy = |work: &mut Work| work.wanted || work.running && !work.resting;
+        drop(self.shared.idle.wait_while(work, busy).unwrap());
     }
 }
 
@@ -122,8 +130,14 @@ impl Shared {
             let collect = {
                 let mut work = self.work();
                 if !work.wanted {
-                    work.running = false;
+                    work.resting = true;
                     self.idle.notify_all();
+                    let waited = self.more.wait_timeout_while(work, KEPT, |work| !work.wanted);
+                    work = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    work.resting = false;
+                }
+                if !work.wanted {
+                    work.running = false;
                     return;
                 }
                 work.wanted = false;
