@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tonic::{Request, Status, service::Interceptor};
 
 /// How long nothing may have been asked.
-const QUIET: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Hears that something was asked.
 #[derive(Debug, Clone)]
