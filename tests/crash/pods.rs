@@ -32,20 +32,21 @@ struct Cluster {
     host: Host,
 }
 
-/// A network namespace that goes with its value.
-struct Host(String);
+/// A network namespace, pinned at a path, that goes with its value.
+struct Host(PathBuf);
 
 impl Host {
-    fn new() -> Result<Self> {
-        let name = format!("isula-crash-{}", std::process::id());
-        succeed(Command::new("ip").args(["netns", "add", &name]))?;
-        let host = Self(name);
-        succeed(Command::new("ip").args(["-n", &host.0, "link", "set", "lo", "up"]))?;
+    fn new(pin: PathBuf) -> Result<Self> {
+        fs::write(&pin, "")?;
+        let pinned = format!("--net={}", pin.display());
+        succeed(Command::new("unshare").args([&pinned, "true"]))?;
+        let host = Self(pin);
+        host.run(&["ip", "link", "set", "lo", "up"])?;
         Ok(host)
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        let namespace = format!("--net=/run/netns/{}", self.0);
+        let namespace = format!("--net={}", self.0.display());
         let output = succeed(Command::new("nsenter").arg(namespace).args(arguments))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -53,7 +54,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        drop(Command::new("ip").args(["netns", "del", &self.0]).status());
+        drop(Command::new("umount").arg(&self.0).status());
     }
 }
 
@@ -83,7 +84,7 @@ fn names(directory: &Path) -> BTreeSet<String> {
 impl Cluster {
     fn new(program: Option<PathBuf>) -> Result<Self> {
         let mut world = World::bare(&[])?;
-        let host = Host::new()?;
+        let host = Host::new(world.path("host-network"))?;
         let (lists, addresses) = (world.path("cni.d"), world.path("addresses"));
         fs::create_dir(&lists)?;
         let list = format!(
@@ -100,9 +101,8 @@ impl Cluster {
         let how = world.how();
         let program = program.unwrap_or_else(|| how.program.clone());
         let script = how.root.join("isulad-in-namespace");
-        let namespace = format!("/run/netns/{}", host.0);
-        let text =
-            format!("#!/bin/sh\nexec nsenter --net={namespace} {} \"$@\"\n", program.display());
+        let (pin, program) = (host.0.display(), program.display());
+        let text = format!("#!/bin/sh\nexec nsenter --net={pin} {program} \"$@\"\n");
         fs::write(&script, text)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         how.program = script;
