@@ -28,8 +28,9 @@ const PODS: usize = 100;
 
 /// A daemon whose pods lie in a network namespace that stands for the host's.
 struct Cluster {
-    world: World,
+    // Its pin lies in the world's directory and has to go first.
     host: Host,
+    world: World,
 }
 
 /// A network namespace, pinned at a path, that goes with its value.
@@ -106,7 +107,7 @@ impl Cluster {
         fs::write(&script, text)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         how.program = script;
-        Ok(Self { world, host })
+        Ok(Self { host, world })
     }
 
     fn crictl(&self, arguments: &[&str]) -> Command {
