@@ -128,6 +128,21 @@ for flags in "" -websocket; do
 done
 printf 'kubelet: logs, exec and port-forward work\n'
 
+if [ "$CRI_ENGINE" = isula ]; then
+    engine=$(cat engine.pid)
+    nginx=$(crictl ps -q --name nginx)
+    mapfile -d '' -t command <"/proc/$engine/cmdline"
+    kill -KILL "$engine"
+    while kill -0 "$engine" 2>/dev/null; do sleep 0.05; done
+    "${command[@]}" >>engine.log 2>&1 &
+    soon "the engine is back after its death" 30 crictl version
+    [ "$(crictl ps -q --name nginx)" = "$nginx" ] || fail "nginx is not the same any more"
+    soon "the host port answers after it" 10 curl -sf http://127.0.0.1:12080/
+    restarts=$(status '.containerStatuses[] | select(.name == "crasher") | .restartCount')
+    soon "the sidecar is restarted after it" 400 status ".containerStatuses[] | select(.name == \"crasher\") | .restartCount > $restarts"
+    status '.containerStatuses[] | select(.name == "nginx") | (.ready and .restartCount == 0)' >/dev/null || fail "nginx suffered from it"
+fi
+
 rm manifests/web.yaml
 empty() { [ -z "$(crictl pods -q)" ] && [ -z "$(crictl ps -aq)" ]; }
 soon "the pod is gone with its containers" 240 empty
