@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tonic::{Request, Status, service::Interceptor};
 
-/// How long nothing may have been asked.
-const QUIET: Duration = Duration::from_secs(5);
+/// How long nothing may have been asked; it is looked at that often, so that it can be twice as long.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// Hears that something was asked.
 #[derive(Debug, Clone)]
