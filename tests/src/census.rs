@@ -83,16 +83,16 @@ fn process(path: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The proportional set size of a process, in KiB, once it has not changed for eight seconds: a
-/// daemon that is asked nothing for three to six gives memory back.
+/// The proportional set size of a process, in KiB, once it has not changed for 33 seconds: a
+/// daemon that is asked nothing for 15 to 30 gives memory back.
 pub fn settled_pss(pid: u32) -> Result<u64> {
     let pause = std::time::Duration::from_millis(200);
     let (mut last, mut same) = (pss(pid)?, 0);
-    for _ in 0..300 {
+    for _ in 0..500 {
         std::thread::sleep(pause);
         let now = pss(pid)?;
         (last, same) = if now == last { (now, same + 1) } else { (now, 0) };
-        if same == 40 {
+        if same == 165 {
             break;
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tonic::{Request, Status, service::Interceptor};
 
 /// How long nothing may have been asked; it is looked at that often, so that it can be twice as long.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(15);
 
 /// Hears that something was asked.
 #[derive(Debug, Clone)]
