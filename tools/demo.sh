@@ -13,6 +13,7 @@ finish() {
         kill "$daemon" && wait "$daemon" || true
     fi
     [ -z "$registry" ] || { kill "$registry" && wait "$registry" 2>/dev/null; } || true
+    find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "isula-demo-$$" -exec rmdir {} +
     rm -rf "$work"
 }
 trap finish EXIT
@@ -44,7 +45,8 @@ skopeo copy --quiet --retry-times 5 --dest-tls-verify=false "oci:$work/image:lat
 # The daemon says READY=1 on its notification socket; here its socket file is enough of a sign.
 echo '{}' >"$work/daemon.json"
 "$bin/isulad" --config "$work/daemon.json" --graph "$work/data" --state "$work/state" \
-    --pidfile "$work/pid" -H "unix://$work/isulad.sock" --shim "$bin/isulad-shim" --log-level warn &
+    --pidfile "$work/pid" -H "unix://$work/isulad.sock" --shim "$bin/isulad-shim" --log-level warn \
+    --cgroup-parent "/isula-demo-$$" &
 daemon=$!
 until isula version >/dev/null 2>&1; do
     kill -0 "$daemon"
