@@ -6,9 +6,8 @@ awk '{ print "mount", $5 }' /proc/self/mountinfo
 find /sys/fs/cgroup -mindepth 1 -maxdepth 5 -type d -name '*isula*' -printf 'cgroup %p\n'
 find /run/netns -mindepth 1 -printf 'namespace %p\n' 2>/dev/null || true
 find /sys/class/net -mindepth 1 -maxdepth 1 -printf 'device %f\n'
-for name in isula isulad isulad-shim isulad-template lcr runc docker-registry qemu-system-x86_64; do
-    pgrep -x "${name:0:15}" | sed "s/^/process $name /" || true
-done
+# Not those that have ended and are the system's init to reap.
+ps -eo pid=,stat=,comm= | awk '$2 !~ /^Z/ && $3 ~ /^(isula|isulad|isulad-shim|isulad-template|lcr|runc|docker-registry|qemu-system-x86.*)$/ { print "process", $3, $1 }'
 find /tmp /var/tmp -mindepth 1 -maxdepth 1 \( -name '*isula*' -o -name '.tmp*' \) -printf 'file %p\n'
 for path in /run/isulad /var/lib/isulad /var/lib/cni /run/cni; do
     [ ! -e "$path" ] || echo "file $path"
