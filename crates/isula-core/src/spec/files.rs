@@ -6,7 +6,7 @@ use std::{fmt::Write as _, net::IpAddr};
 use oci_spec::runtime::Spec;
 use serde_json::Value;
 
-use super::{config_json, pretty};
+use super::{json, pretty};
 use crate::{
     container::{Config, Container, HostConfig, NetworkMode, extra_host},
     ports::ContainerFiles,
@@ -29,15 +29,14 @@ pub fn build(container: &Container, spec: &Spec, from: &HostFiles) -> ContainerF
         Some(value) if value != Value::Null => pretty(&value),
         _ => b"null\n".to_vec(),
     };
-    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let seccomp = json::seccomp(spec);
     ContainerFiles {
-        config_json: config_json(spec),
+        config_json: json::config_json(spec, seccomp.as_deref()),
         hostname: format!("{}\n", config.hostname).into_bytes(),
         hosts: hosts(config, host, from.hosts.as_deref()),
         resolv_conf: resolv_conf(host, &from.resolv_conf),
         oci_hooks: to_json(spec.hooks().as_ref().and_then(|v| serde_json::to_value(v).ok())),
-        seccomp: seccomp
-            .map_or_else(|| to_json(None), |profile| super::json::seccomp(profile).file.clone()),
+        seccomp: seccomp.map_or_else(|| to_json(None), |texts| texts.file.clone()),
     }
 }
 

@@ -24,9 +24,9 @@ const FIRST: [&str; 10] = [
     "linux",
 ];
 
-/// `config.json`, indented by four blanks, with a line end.
+/// `config.json`, indented by four blanks, with a line end; `seccomp` are the texts of its profile.
 #[must_use]
-pub fn config_json(spec: &Spec) -> Vec<u8> {
+pub(super) fn config_json(spec: &Spec, seccomp: Option<&SeccompTexts>) -> Vec<u8> {
     let mut value = serde_json::to_value(spec).unwrap_or(Value::Null);
     // Sets of capabilities have no order of their own.
     if let Some(Value::Object(sets)) = value.pointer_mut("/process/capabilities") {
@@ -39,13 +39,12 @@ pub fn config_json(spec: &Spec) -> Vec<u8> {
     if let Value::Object(members) = &mut value {
         members.entry("hooks").or_insert_with(|| Value::Object(serde_json::Map::new()));
     }
-    let texts = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()).map(seccomp);
-    if texts.is_some()
+    if seccomp.is_some()
         && let Some(profile) = value.pointer_mut("/linux/seccomp")
     {
         *profile = Value::Null;
     }
-    print(&value, texts.as_ref().map(|texts| &*texts.member))
+    print(&value, seccomp.map(|texts| &*texts.member))
 }
 
 /// How a seccomp profile is written.
@@ -62,9 +61,10 @@ const KEPT: usize = 4;
 /// With the one used last at the end.
 static TEXTS: Mutex<Vec<(LinuxSeccomp, Arc<SeccompTexts>)>> = Mutex::new(Vec::new());
 
-/// The texts of a profile. Nearly all containers have the same one, and it is most of what is
+/// The texts of a spec's profile. Nearly all containers have the same one, and it is most of what is
 /// written of a container.
-pub(super) fn seccomp(profile: &LinuxSeccomp) -> Arc<SeccompTexts> {
+pub(super) fn seccomp(spec: &Spec) -> Option<Arc<SeccompTexts>> {
+    let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
     let mut kept = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
     let known = kept.iter().position(|(known, _)| known == profile);
     let entry = match known {
@@ -78,7 +78,7 @@ pub(super) fn seccomp(profile: &LinuxSeccomp) -> Arc<SeccompTexts> {
     };
     let texts = Arc::clone(&entry.1);
     kept.push(entry);
-    texts
+    Some(texts)
 }
 
 fn written(profile: &LinuxSeccomp) -> SeccompTexts {

@@ -28,7 +28,7 @@ use crate::{
     user::ResolvedUser,
 };
 
-pub use json::{config_json, pretty};
+pub use json::pretty;
 
 /// The version of the runtime-spec that a spec is written for (the first with `domainname`).
 pub const OCI_VERSION: &str = "1.1.0";

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use super::{Defaults, Device, Facts, Joined, build, config_json, exec_process};
+use super::{Defaults, Device, Facts, Joined, build, exec_process, json};
 use crate::{
     container::{
         CgroupMode, Config, Container, ExecConfig, HostConfig, Mount, MountKind, NamespaceMode,
@@ -75,6 +75,10 @@ fn spec(change: impl FnOnce(&mut Config, &mut HostConfig)) -> Value {
     let container = container(change);
     facts.sources = container.host.mounts.iter().map(|m| format!("/src{}", m.target)).collect();
     to_value(&build(&container, &facts).unwrap())
+}
+
+fn config_json(spec: &Spec) -> Vec<u8> {
+    json::config_json(spec, json::seccomp(spec).as_deref())
 }
 
 fn to_value(spec: &Spec) -> Value {

@@ -172,7 +172,7 @@ impl Shared {
     /// Makes an empty file: a name more of one that all snapshots share, or one of its own where that
     /// has as many names as a file can have, or is not there.
     fn mark(&self, dir: &Beneath, name: &[u8]) -> io::Result<()> {
-        let shared = self.layout.snapshots().with_file_name(MARKS);
+        let shared = self.layout.root().join(MARKS);
         for _ in 0..2 {
             match beneath::link_at(&shared, dir.root(), name) {
                 Ok(()) => return Ok(()),
@@ -247,7 +247,7 @@ impl Shared {
     }
 
     fn empty_layer(&self) -> Result<PathBuf> {
-        let path = self.layout.snapshots().with_file_name(EMPTY);
+        let path = self.layout.root().join(EMPTY);
         match files::make_dir(&path, 0o755) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(path),

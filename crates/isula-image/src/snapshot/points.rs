@@ -37,7 +37,7 @@ impl Shared {
         if let Some(path) = &*known {
             return Ok(path.clone());
         }
-        let path = self.layout.snapshots().with_file_name(NAME);
+        let path = self.layout.root().join(NAME);
         directory(&path)?;
         DIRECTORIES.iter().try_for_each(|name| directory(&path.join(name)))?;
         FILES.iter().try_for_each(|name| file(&path.join(name)))?;
