@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use isula_tests::{World, images, programs::repository};
+use isula_tests::{
+    World, images,
+    programs::{repository, succeed},
+};
 
 use crate::dice::Dice;
 
@@ -44,11 +47,8 @@ struct Step {
 }
 
 fn generated(directory: &Path, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(repository().join("tests/images/generated.py"))
-        .arg(directory)
-        .args(arguments)
-        .output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let script = repository().join("tests/images/generated.py");
+    succeed(Command::new(script).arg(directory).args(arguments))?;
     Ok(format!("oci:{}:latest", directory.display()))
 }
 

@@ -14,6 +14,7 @@ mod points;
 use std::{
     collections::BTreeSet,
     fs,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -107,19 +108,30 @@ fn interrupt(operation: Operation, point: &str) -> Result<bool> {
     world.ok(&["load", "-i", &images::busybox_docker_archive()?.display().to_string()])?;
     let command = operation.prepare(&mut world)?;
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    world.take_daemon()?.stop()?;
+    let mut client = world.isula(&command)?;
+    let (passed, acknowledged) = die_at(&mut world, point, &mut client)?;
+    whole_or_nothing(&world, operation, acknowledged)
+        .with_context(|| format!("{operation:?} at {point}"))?;
+    again(&world, operation, &command).with_context(|| format!("{operation:?} after {point}"))?;
+    world.finish().with_context(|| format!("{operation:?} at {point}"))?;
+    Ok(passed)
+}
 
+/// Ends the daemon and starts it again to die at `point`, on the way of `client`, and once more in the
+/// recovery from that, which must not matter; then there is one without faults. Whether the daemon
+/// passed the point, and whether the client was told of success.
+fn die_at(world: &mut World, point: &str, client: &mut Command) -> Result<(bool, bool)> {
+    world.take_daemon()?.stop()?;
     world.how().env = vec![(FAULT.to_owned(), point.to_owned())];
     let mut acknowledged = false;
     // The point may already lie on the way of a start; that is a crash like any other.
     let passed = match world.start() {
         Err(_) => true,
         Ok(()) => {
-            acknowledged = world.run(&command)?.code == 0;
-            died(&mut world, !acknowledged)?
+            acknowledged = client.output()?.status.success();
+            died(world, !acknowledged)?
         }
     };
-    // A second death, in the recovery from the first, must not matter.
     if world.start().is_ok() {
         world.take_daemon()?.stop()?;
     } else {
@@ -127,11 +139,7 @@ fn interrupt(operation: Operation, point: &str) -> Result<bool> {
     }
     world.how().env.clear();
     world.start().with_context(|| format!("after a crash at {point}"))?;
-    whole_or_nothing(&world, operation, acknowledged)
-        .with_context(|| format!("{operation:?} at {point}"))?;
-    again(&world, operation, &command).with_context(|| format!("{operation:?} after {point}"))?;
-    world.finish().with_context(|| format!("{operation:?} at {point}"))?;
-    Ok(passed)
+    Ok((passed, acknowledged))
 }
 
 /// Whether the daemon has died, or dies when it is told to end; it has ended afterwards. One that

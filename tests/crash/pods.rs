@@ -6,7 +6,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -14,10 +14,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use isula_tests::{
     World,
-    programs::{daemon_with_faults, repository},
+    programs::{daemon_with_faults, repository, succeed},
 };
 
-use crate::{FAULT, dice::Dice, died, points};
+use crate::{dice::Dice, die_at, points};
 
 /// Deaths at random instants, unless `ISULA_DEATHS` says otherwise.
 const DEATHS: usize = 100;
@@ -48,8 +48,7 @@ impl Host {
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
         let namespace = format!("--net={}", self.0.display());
-        let output = succeed(Command::new("nsenter").arg(namespace).args(arguments))?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        succeed(Command::new("nsenter").arg(namespace).args(arguments))
     }
 }
 
@@ -57,13 +56,6 @@ impl Drop for Host {
     fn drop(&mut self) {
         drop(Command::new("umount").arg(&self.0).status());
     }
-}
-
-fn succeed(command: &mut Command) -> Result<Output> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}: {error}", output.status);
-    Ok(output)
 }
 
 /// What the networks of pods leave on a host.
@@ -118,8 +110,7 @@ impl Cluster {
     }
 
     fn ok(&self, arguments: &[&str]) -> Result<String> {
-        let output = succeed(&mut self.crictl(arguments))?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        succeed(&mut self.crictl(arguments))
     }
 
     /// The file that describes a pod.
@@ -207,18 +198,8 @@ fn interrupt(point: &str) -> Result<bool> {
         other => bail!("no operation of pods passes {other}.*"),
     };
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    cluster.world.take_daemon()?.stop()?;
-    cluster.world.how().env = vec![(FAULT.to_owned(), point.to_owned())];
-    let mut acknowledged = false;
-    let passed = match cluster.world.start() {
-        Err(_) => true,
-        Ok(()) => {
-            acknowledged = cluster.crictl(&command).output()?.status.success();
-            died(&mut cluster.world, !acknowledged)?
-        }
-    };
-    cluster.world.how().env.clear();
-    cluster.world.start().with_context(|| format!("after a crash at {point}"))?;
+    let mut client = cluster.crictl(&command);
+    let (passed, acknowledged) = die_at(&mut cluster.world, point, &mut client)?;
     let pods = cluster.pods()?;
     if acknowledged {
         let found = pods.get("p1").map(|(_, ready)| *ready);

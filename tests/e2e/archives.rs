@@ -9,14 +9,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use isula_tests::{World, images, programs::tool};
-
-fn succeed(command: &mut Command) -> Result<String> {
-    let output = command.output()?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{command:?}: {told}");
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
-}
+use isula_tests::{
+    World, images,
+    programs::{succeed, tool},
+};
 
 fn skopeo(arguments: &[&str]) -> Result<String> {
     succeed(Command::new("skopeo").args(arguments))

@@ -5,20 +5,8 @@ use std::{collections::BTreeMap, fs, process::Command};
 use anyhow::{Context, Result};
 use isula_tests::{
     World,
-    census::{Census, pss, settled_pss, template},
+    census::{Census, pss, settled_pss, shims, template},
 };
-
-fn shims(before: &Census) -> Result<Vec<u32>> {
-    let mut pids = Vec::new();
-    for line in Census::take()?.since(before) {
-        if let Some(rest) = line.strip_prefix("process /proc/")
-            && rest.ends_with("isulad-shim")
-        {
-            pids.push(rest.split(' ').next().context("pid")?.parse()?);
-        }
-    }
-    Ok(pids)
-}
 
 #[test]
 fn a_template_that_is_killed_is_replaced_and_no_start_fails() -> Result<()> {

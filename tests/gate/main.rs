@@ -12,7 +12,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use isula_tests::{
     World,
-    census::{Census, pss, settled_pss, template},
+    census::{Census, pss, settled_pss, shims, template},
     images,
     programs::program,
     trace::{Counts, Tracer, finish, traced},
@@ -85,18 +85,6 @@ fn counted(world: &mut World, shims: &[u32], arguments: &[&str]) -> Result<(Coun
     ensure!(status.success(), "isula {arguments:?} under strace: {status}");
     let client = finish(&ours)?;
     Ok((client, tracer.detach()?))
-}
-
-fn shims(before: &Census) -> Result<Vec<u32>> {
-    let mut pids = Vec::new();
-    for line in Census::take()?.since(before) {
-        if let Some(rest) = line.strip_prefix("process /proc/")
-            && rest.ends_with("isulad-shim")
-        {
-            pids.push(rest.split(' ').next().context("pid")?.parse()?);
-        }
-    }
-    Ok(pids)
 }
 
 #[test]

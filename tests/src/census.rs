@@ -99,6 +99,19 @@ pub fn settled_pss(pid: u32) -> Result<u64> {
     Ok(last)
 }
 
+/// The shims that exist now and did not `before`.
+pub fn shims(before: &Census) -> Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for line in Census::take()?.since(before) {
+        if let Some(rest) = line.strip_prefix("process /proc/")
+            && rest.ends_with("isulad-shim")
+        {
+            pids.push(rest.split(' ').next().context("pid")?.parse()?);
+        }
+    }
+    Ok(pids)
+}
+
 /// The process that a daemon copies its shims from.
 pub fn template(daemon: u32) -> Result<Option<u32>> {
     for task in fs::read_dir(format!("/proc/{daemon}/task"))? {

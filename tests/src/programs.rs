@@ -1,6 +1,6 @@
 //! Where the programs under test are.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
@@ -34,4 +34,13 @@ pub fn daemon_with_faults() -> Result<PathBuf> {
 pub fn tool(name: &str) -> PathBuf {
     let unpacked = repository().join("target/tools/usr/bin").join(name);
     if unpacked.exists() { unpacked } else { PathBuf::from(name) }
+}
+
+/// Runs a program, which must succeed; gives back its standard output without the white space at its
+/// end.
+pub fn succeed(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}: {told}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
