@@ -2,13 +2,15 @@
 //!
 //! `runp`, `create`, `start`, `exec`, `stop` and `stopp`, one after the other and many at once. The
 //! messages are written out here as far as they are needed, so that the client is the same for
-//! every engine and is none of ours. The result is one JSON object on standard output.
+//! every engine and is none of ours. The result is one JSON object on standard output;
+//! `isula-bench-cri --table FILE...` reads several, named `ENGINE-ROUND.json`, and puts them side by side.
 
 #![forbid(unsafe_code)]
 
 mod cri {
     pub mod client;
     pub mod message;
+    pub mod table;
 }
 
 use std::{
@@ -19,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use isula_tests::census::{pss, settled_pss};
 
 use crate::cri::client::Client;
 
@@ -68,6 +71,10 @@ impl Options {
 type Times = BTreeMap<&'static str, Vec<f64>>;
 
 fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("--table") {
+        return cri::table::print(arguments.map(PathBuf::from));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(&Options::parse()?))
 }
@@ -79,14 +86,22 @@ async fn run(options: &Options) -> Result<()> {
     for number in 0..options.single {
         life(&client, options, number, &mut times).await?;
     }
-    let idle = memory(&options.names)?;
+    let idle = settled(&options.names)?;
     let (crowd, full) = crowd(&client, options).await?;
     let medians: BTreeMap<_, _> =
         times.into_iter().map(|(name, times)| (name, round(median(times)))).collect();
+    let pods = options.crowd as u64;
+    let (daemon, helpers) = (full.daemon, full.helpers);
     let report = serde_json::json!({
-        "single (ms, median)": medians,
-        format!("{} at once (ms, all)", options.crowd): crowd,
-        "memory (KiB)": {"idle": idle, format!("with {} pods", options.crowd): full},
+        "one, ms": medians,
+        format!("{pods} at once, ms"): crowd,
+        "memory, KiB": {
+            "daemon, idle after work": idle.daemon,
+            format!("daemon, {pods} pods"): daemon,
+            format!("helpers of each of {pods} pods"): helpers.saturating_sub(idle.helpers) / pods.max(1),
+            format!("all, for each of {pods} pods"): (daemon + helpers)
+                .saturating_sub(idle.daemon + idle.helpers) / pods.max(1),
+        },
     });
     println!("{report:#}");
     Ok(())
@@ -135,7 +150,7 @@ where
 async fn crowd(
     client: &Client,
     options: &Options,
-) -> Result<(BTreeMap<&'static str, f64>, BTreeMap<String, u64>)> {
+) -> Result<(BTreeMap<&'static str, f64>, Memory)> {
     let mut times = BTreeMap::new();
     // One connection carries them all, as from a kubelet.
     let of = |client: &Client| client.clone();
@@ -156,7 +171,7 @@ async fn crowd(
     })
     .await?;
     times.insert("create+start", time);
-    let full = memory(&options.names)?;
+    let full = settled(&options.names)?;
     let exec = |id: String| {
         let client = of(client);
         async move { client.exec(&id).await }
@@ -175,22 +190,39 @@ async fn crowd(
     Ok((times, full))
 }
 
-/// Proportional memory by program in KiB, of every process whose name begins with one of these.
-fn memory(names: &[String]) -> Result<BTreeMap<String, u64>> {
-    let mut sums = BTreeMap::new();
+/// Proportional set sizes in KiB.
+struct Memory {
+    /// Of the process that has the first of the names.
+    daemon: u64,
+    /// Of all others whose name begins with one of them.
+    helpers: u64,
+}
+
+/// What is held when the daemon has come to rest.
+fn settled(names: &[String]) -> Result<Memory> {
+    let processes = processes(names)?;
+    let daemon = processes.iter().find(|(_, name)| names.first() == Some(name));
+    let daemon = daemon.map(|(pid, _)| *pid).context("no process is called as the daemon is")?;
+    let held = settled_pss(daemon)?;
+    let others = processes.iter().filter(|(pid, _)| *pid != daemon);
+    // One that ended since has no memory.
+    let helpers = others.map(|(pid, _)| pss(*pid).unwrap_or_default()).sum();
+    Ok(Memory { daemon: held, helpers })
+}
+
+/// Number and name of every process whose name begins with one of these.
+fn processes(names: &[String]) -> Result<Vec<(u32, String)>> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let path = entry?.path();
-        // A process may end while it is looked at.
-        let Ok(name) = std::fs::read_to_string(path.join("comm")) else { continue };
-        if !names.iter().any(|wanted| name.starts_with(wanted.as_str())) {
-            continue;
+        let pid = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let name = name.trim();
+        if let Some(pid) = pid.filter(|_| names.iter().any(|wanted| name.starts_with(wanted))) {
+            found.push((pid, name.to_owned()));
         }
-        let Ok(rollup) = std::fs::read_to_string(path.join("smaps_rollup")) else { continue };
-        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let pss = pss.and_then(|pss| pss.split_whitespace().next()?.parse::<u64>().ok());
-        *sums.entry(name.trim().to_owned()).or_default() += pss.unwrap_or_default();
     }
-    Ok(sums)
+    Ok(found)
 }
 
 fn millis(time: Duration) -> f64 {

@@ -15,7 +15,7 @@ use crate::{
     op::{Op, Program, Step, Target},
 };
 
-/// How long one client may take. Only an engine that hangs takes so long.
+/// How long the clients of one operation may take together. Only an engine that hangs takes so long.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// What an operation cost, in milliseconds.
@@ -84,6 +84,16 @@ pub fn bring_up(engine: &dyn Engine, targets: &[Target]) -> Result<()> {
     Ok(())
 }
 
+/// Takes away what an operation that failed has left, as far as the engine can: all at once, so that
+/// one that hangs is waited for once.
+pub fn clear(engine: &dyn Engine, targets: &[Target]) {
+    // A client whose target is not there fails, as it should.
+    if matches!(perform(engine, Op::RemoveForce, targets), Ok(false)) {
+        drop(perform(engine, Op::StopNow, targets));
+        drop(perform(engine, Op::Remove, targets));
+    }
+}
+
 /// Takes all targets away, in whatever way the engine can.
 pub fn take_down(engine: &dyn Engine, targets: &[Target]) -> Result<()> {
     for part in targets.chunks(20) {
@@ -119,8 +129,9 @@ fn carry_out(steps: &mut [Step]) -> Result<()> {
         }
     }
     let mut failed = None;
+    let deadline = Instant::now() + LIMIT;
     for client in clients {
-        let ended = wait(client);
+        let ended = wait(client, deadline);
         failed = failed.or(ended.err());
     }
     for step in &*steps {
@@ -133,9 +144,10 @@ fn carry_out(steps: &mut [Step]) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-fn wait(mut client: Child) -> Result<()> {
+fn wait(mut client: Child, deadline: Instant) -> Result<()> {
     let descriptor = process::open(i32::try_from(client.id())?)?;
-    if !process::wait_at_most(descriptor.as_fd(), Some(LIMIT))? {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if !process::wait_at_most(descriptor.as_fd(), Some(left))? {
         client.kill()?;
         client.wait()?;
         bail!("a client hangs");

@@ -12,7 +12,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use isula_tests::{
     World,
-    census::{Census, pss, settled_pss, shims, template},
+    census::{pss, settled_pss, shims, template},
     images,
     programs::program,
     trace::{Counts, Tracer, finish, traced},
@@ -92,10 +92,9 @@ fn an_operation_makes_few_processes_system_calls_and_syncs() -> Result<()> {
     let mut world = world()?;
     // What the first container of a daemon costs is not what each costs.
     world.ok(&["run", "--rm", "busybox", "true"])?;
-    let before = Census::take()?;
     let run = ["run", "-d", "--name", "web", "busybox", "sleep", "1000"];
     let (client, daemon) = counted(&mut world, &[], &run)?;
-    let shims = shims(&before)?;
+    let shims = shims(world.daemon()?.pid())?;
     let (exec, daemon_exec) = counted(&mut world, &shims, &["exec", "web", "true"])?;
     let exec = exec + daemon_exec;
     let (removal, daemon_removal) = counted(&mut world, &shims, &["rm", "-f", "web"])?;
@@ -137,7 +136,6 @@ fn the_client_executes_few_instructions() -> Result<()> {
 #[test]
 fn the_daemon_and_its_shims_stay_small() -> Result<()> {
     let mut world = world()?;
-    let before = Census::take()?;
     for _ in 0..50 {
         world.ok(&["run", "--rm", "busybox", "true"])?;
     }
@@ -148,7 +146,7 @@ fn the_daemon_and_its_shims_stay_small() -> Result<()> {
         world.ok(&["run", "-d", "busybox", "sleep", "1000"])?;
     }
     let running = settled_pss(daemon)?;
-    let shims = shims(&before)?;
+    let shims = shims(daemon)?;
     ensure!(shims.len() == 100, "{} shims", shims.len());
     let all: u64 = shims.iter().map(|pid| pss(*pid)).sum::<Result<u64>>()?;
     within_limits(&[

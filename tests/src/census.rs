@@ -99,32 +99,30 @@ pub fn settled_pss(pid: u32) -> Result<u64> {
     Ok(last)
 }
 
-/// The shims that exist now and did not `before`.
-pub fn shims(before: &Census) -> Result<Vec<u32>> {
-    let mut pids = Vec::new();
-    for line in Census::take()?.since(before) {
-        if let Some(rest) = line.strip_prefix("process /proc/")
-            && rest.ends_with("isulad-shim")
-        {
-            pids.push(rest.split(' ').next().context("pid")?.parse()?);
-        }
-    }
-    Ok(pids)
+/// The shims of a daemon.
+pub fn shims(daemon: u32) -> Result<Vec<u32>> {
+    children(daemon, "isulad-shim")
 }
 
 /// The process that a daemon copies its shims from.
 pub fn template(daemon: u32) -> Result<Option<u32>> {
-    for task in fs::read_dir(format!("/proc/{daemon}/task"))? {
-        let children = fs::read_to_string(task?.path().join("children"))?;
+    Ok(children(daemon, "isulad-template")?.first().copied())
+}
+
+/// The children of a process that have this name.
+fn children(parent: u32, wanted: &str) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{parent}/task"))? {
+        // A thread that has just ended has none.
+        let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
         for child in children.split_whitespace() {
-            // One that has just ended is none.
             let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-            if name.trim() == "isulad-template" {
-                return Ok(Some(child.parse()?));
+            if name.trim() == wanted {
+                found.push(child.parse()?);
             }
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Proportional set size of a process in KiB.

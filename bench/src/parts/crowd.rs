@@ -1,11 +1,13 @@
 //! Many clients at once, each with a container of its own, until the last ends.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use super::Bench;
 use crate::{
     engines::Engine,
-    measure::{Cost, measure, take_down},
+    measure::{Cost, clear, measure},
     op::{Op, Program, Target},
 };
 
@@ -13,6 +15,8 @@ use crate::{
 pub fn run(bench: &mut Bench) -> Result<()> {
     let Bench { engines, options, report, .. } = bench;
     let (fast, slow) = options.crowd;
+    // What an engine could not do once stands in the table; another round would only take time.
+    let mut failed = BTreeSet::new();
     for round in 0..fast.max(slow) {
         for engine in &*engines {
             let mut networks = vec!["none"];
@@ -24,6 +28,9 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 continue;
             }
             for network in networks {
+                if failed.contains(&(engine.name(), network)) {
+                    continue;
+                }
                 let mut rows = Vec::new();
                 let result = lives(&**engine, network, options.clients, &mut rows);
                 for (op, cost) in rows {
@@ -32,6 +39,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 }
                 if let Err((op, error)) = result {
                     report.failure(("crowd", &row(op, network)), engine.name(), &error);
+                    failed.insert((engine.name(), network));
                 }
             }
         }
@@ -75,9 +83,7 @@ fn lives(
             Ok(Some(cost)) => rows.push((*op, cost)),
             Ok(None) => {}
             Err(error) => {
-                for target in targets {
-                    drop(take_down(engine, std::slice::from_ref(target)));
-                }
+                clear(engine, targets);
                 return Err((*op, error));
             }
         }

@@ -32,6 +32,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 }
 
 fn life(engine: &dyn Engine, round: usize, rows: &mut Rows) -> Result<()> {
+    wake(engine, &Target::new(format!("w{round}"), Program::Deaf), rows)?;
     in_network(engine, Target::new(format!("s{round}"), Program::Deaf), rows)?;
     let polite = Target::new(format!("p{round}"), Program::Polite);
     bring_up(engine, from_ref(&polite))?;
@@ -41,6 +42,20 @@ fn life(engine: &dyn Engine, round: usize, rows: &mut Rows) -> Result<()> {
         let name = format!("{network}{round}");
         let target = Target { network, ..Target::new(name, Program::Deaf) };
         in_network(engine, target, rows)?;
+    }
+    Ok(())
+}
+
+/// What it costs that nothing was asked of an engine while the others had their turns: rows of their
+/// own, so that the others are of an engine at work.
+fn wake(engine: &dyn Engine, target: &Target, rows: &mut Rows) -> Result<()> {
+    for op in [Op::Version, Op::Create] {
+        if let Some(cost) = measure(engine, op, from_ref(target))? {
+            rows.push((format!("{}, after a pause", op.row()), cost));
+            if op == Op::Create {
+                perform(engine, Op::Remove, from_ref(target))?;
+            }
+        }
     }
     Ok(())
 }

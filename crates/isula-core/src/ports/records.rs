@@ -73,9 +73,10 @@ pub trait Records: Send + Sync {
     /// from the record).
     async fn refresh(&self, id: &ContainerId, runtime: &str, files: &ContainerFiles) -> Result<()>;
 
-    /// Removes the container's directory: gone from view and durable on return, its blocks freed
-    /// later. A container that is not there is no error.
-    async fn remove(&self, id: &ContainerId, runtime: &str) -> Result<()>;
+    /// Removes the container's directory: gone from view on return, its blocks freed later. A
+    /// container that is not there is no error. After a power cut a removal that was only `Written`
+    /// may not have been: the record is there again as it was last saved.
+    async fn remove(&self, id: &ContainerId, runtime: &str, durability: Durability) -> Result<()>;
 
     /// The container's directory: `DATA/engines/<runtime>/<id>`.
     fn directory(&self, id: &ContainerId, runtime: &str) -> PathBuf;

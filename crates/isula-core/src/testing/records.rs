@@ -122,11 +122,13 @@ impl Records for FakeRecords {
         }
     }
 
-    async fn remove(&self, id: &ContainerId, _: &str) -> Result<()> {
+    async fn remove(&self, id: &ContainerId, _: &str, durability: Durability) -> Result<()> {
         self.failures.pass("records.remove").await?;
         let mut disk = locked(&self.disk);
         disk.written.remove(id);
-        disk.synced = disk.written.clone();
+        if durability == Durability::Synced {
+            disk.synced = disk.written.clone();
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use isula_core::{
     event::ContainerAction,
     fault,
     id::ContainerId,
+    ports::Durability,
     user::ResolvedUser,
 };
 
@@ -91,7 +92,10 @@ impl Engine {
         let prepared = self.prepare(container, None, joined, None).await?;
         let checked = async { ports.runtime.verify(&prepared.launch) };
         self.port(container, "be run as asked", checked).await?;
-        undo.push("recording the container", ports.records.remove(id, &host.runtime));
+        undo.push(
+            "recording the container",
+            ports.records.remove(id, &host.runtime, Durability::Synced),
+        );
         let files = prepared.files(container);
         self.port(container, "record it", ports.records.create(container, &files)).await?;
         fault::point("create.records");

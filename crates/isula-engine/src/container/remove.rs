@@ -103,7 +103,8 @@ impl Engine {
         }) {
             return Err(error);
         }
-        let work = ports.records.remove(id, &host.runtime);
+        // The intent is on disk, so that what a power cut undoes here is done again.
+        let work = ports.records.remove(id, &host.runtime, Durability::Written);
         self.port(&container, "remove its record", work).await?;
         fault::point("rm.records");
         held.show_gone();
@@ -114,6 +115,10 @@ impl Engine {
     /// Puts the intent on record. The record says itself which volumes go: those that are still
     /// called anonymous in it.
     async fn intend(&self, held: &Held<'_>, volumes: Anonymous) -> Result<()> {
+        // That a `--rm` container goes when it has ended is on record from the beginning.
+        let container = held.container();
+        let goes = container.host.auto_remove && matches!(container.state, State::Stopped(_));
+        let durability = if goes { Durability::Written } else { Durability::Synced };
         let mut next = held.after(Event::Remove)?;
         if volumes == Anonymous::Keep {
             for mount in &mut next.host.mounts {
@@ -122,9 +127,6 @@ impl Engine {
                 }
             }
         }
-        // That a `--rm` container goes is on record from the beginning.
-        let auto_remove = next.host.auto_remove;
-        let durability = if auto_remove { Durability::Written } else { Durability::Synced };
         held.save(&next, durability).await?;
         held.show(next);
         Ok(())

@@ -50,7 +50,7 @@ impl Shared {
         let documents = encode(&container)?;
         let created = self.create_at(&container, (documents, files), place).await;
         if created.is_err()
-            && let Err(error) = self.remove(&id, &runtime).await
+            && let Err(error) = self.remove(&id, &runtime, Durability::Synced).await
         {
             tracing::warn!(%id, error = %chain(&error), "cannot undo a creation");
         }
@@ -256,7 +256,12 @@ impl Shared {
         refreshed.await?.map_err(cannot("refresh the files", id))
     }
 
-    pub(super) async fn remove(self: &Arc<Self>, id: &ContainerId, runtime: &str) -> Result<()> {
+    pub(super) async fn remove(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        runtime: &str,
+        durability: Durability,
+    ) -> Result<()> {
         let place = self.places.container(id, runtime).map_err(cannot("place the files", id))?;
         let gone = payload(id, runtime, &What::Gone).map_err(cannot("encode the record", id))?;
         let length = gone.len();
@@ -277,12 +282,15 @@ impl Shared {
             taken.map_err(cannot("remove the directory", id))?;
             drop(files);
             fault::point("records.removed");
-            Ok(Some(Some(shared.journal.sync_here())))
+            let synced = durability == Durability::Synced;
+            Ok(Some(Some(synced.then(|| shared.journal.sync_here()))))
         };
-        let (changing, synced) = self.attempt(length, work).await?;
+        let (changing, removed) = self.attempt(length, work).await?;
         drop(changing);
-        if let Some(synced) = synced {
-            outcome(synced.await)?;
+        if let Some(synced) = removed {
+            if let Some(synced) = synced {
+                outcome(synced.await)?;
+            }
             self.trash.empty();
         }
         Ok(())

@@ -4,7 +4,8 @@
 //!   create:  append ─┬─ fdatasync (shared) ─┬─ rename .new-ID → ID ─ acknowledge
 //!                    └─ write plain files ──┘
 //!   save:    append ─── fdatasync (shared) ─── acknowledge ┄┄ LAG ┄┄ replace plain files
-//!   remove:  append ─── rename into the trash ─── fdatasync (shared) ─── acknowledge
+//!   remove:  append ─── rename into the trash ─── fdatasync (shared) unless the intent to remove
+//!            is on disk already ─── acknowledge
 //! ```
 //!
 //! - A change is acknowledged when the journal has it on disk. Everything that waits at the same
@@ -263,8 +264,8 @@ impl Records for JournaledRecords {
         self.shared.refresh(id, runtime, files.clone()).await
     }
 
-    async fn remove(&self, id: &ContainerId, runtime: &str) -> Result<()> {
-        self.shared.remove(id, runtime).await
+    async fn remove(&self, id: &ContainerId, runtime: &str, durability: Durability) -> Result<()> {
+        self.shared.remove(id, runtime, durability).await
     }
 
     fn directory(&self, id: &ContainerId, runtime: &str) -> PathBuf {

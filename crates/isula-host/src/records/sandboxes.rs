@@ -152,7 +152,7 @@ impl SandboxRecords for JournaledRecords {
             PortError::with_source(ErrorKind::Cancelled, "the daemon is shutting down", error)
         })?;
         if created.as_ref().is_err_and(|error| error.kind() != ErrorKind::AlreadyExists)
-            && let Err(error) = self.shared.remove(&sandbox.id, SANDBOXES).await
+            && let Err(error) = self.shared.remove(&sandbox.id, SANDBOXES, Durability::Synced).await
         {
             tracing::warn!(id = %sandbox.id, error = %chain(&error), "cannot undo a creation");
         }
@@ -170,7 +170,7 @@ impl SandboxRecords for JournaledRecords {
     }
 
     async fn remove_sandbox(&self, id: &ContainerId) -> Result<()> {
-        self.shared.remove(id, SANDBOXES).await
+        self.shared.remove(id, SANDBOXES, Durability::Synced).await
     }
 
     fn sandbox_directory(&self, id: &ContainerId) -> PathBuf {

@@ -147,7 +147,7 @@ async fn a_runtime_that_is_no_name_is_refused() {
     bad.host.runtime = "../../x".to_owned();
     let refused = records.create(&bad, &files()).await.unwrap_err();
     assert!(isula_core::error::chain(&refused).contains("invalid name"), "{refused}");
-    assert!(records.remove(&bad.id, "../x").await.is_err());
+    assert!(records.remove(&bad.id, "../x", Durability::Synced).await.is_err());
 }
 
 #[tokio::test]
@@ -164,8 +164,8 @@ async fn a_save_reaches_the_plain_files_and_a_container_that_is_gone_can_not_be_
     let path = records.directory(&web.id, "lcr").join("config.v2.json");
     assert!(fs::read_to_string(&path).unwrap().contains("\"ExitCode\": 37"));
     assert_eq!(mode(&path), 0o640);
-    records.remove(&web.id, "lcr").await.unwrap();
-    records.remove(&web.id, "lcr").await.unwrap();
+    records.remove(&web.id, "lcr", Durability::Synced).await.unwrap();
+    records.remove(&web.id, "lcr", Durability::Synced).await.unwrap();
     assert_eq!(
         records.save(&ended, Durability::Synced).await.unwrap_err().kind(),
         ErrorKind::NotFound
@@ -213,7 +213,7 @@ async fn with_the_journal_cut_at_any_byte_exactly_the_whole_records_count() {
     steps.push((end(&records), known([stopped(&one, 1)])));
     records.create(&two, &files()).await.unwrap();
     steps.push((end(&records), known([stopped(&one, 1), two.clone()])));
-    records.remove(&one.id, "lcr").await.unwrap();
+    records.remove(&one.id, "lcr", Durability::Synced).await.unwrap();
     steps.push((end(&records), known([two.clone()])));
     let journal = fs::read(root.path().join("journal")).unwrap();
     for cut in 0..=end(&records) {
@@ -294,7 +294,7 @@ fn victim() {
         println!("done create");
         records.save(&stopped(&container(1), 5), Durability::Synced).await.unwrap();
         println!("done stop");
-        records.remove(&container(1).id, "lcr").await.unwrap();
+        records.remove(&container(1).id, "lcr", Durability::Synced).await.unwrap();
         println!("done remove");
         records.create(&container(2), &files()).await.unwrap();
         println!("done other");
@@ -325,7 +325,7 @@ async fn the_halves_of_the_journal_take_turns_for_ever() {
                     records.save(&stopped(&mine, round), Durability::Written).await.unwrap();
                     records.save(&stopped(&mine, -round), Durability::Synced).await.unwrap();
                     if round < 19 {
-                        records.remove(&mine.id, "lcr").await.unwrap();
+                        records.remove(&mine.id, "lcr", Durability::Synced).await.unwrap();
                     }
                 }
                 stopped(&container(worker), -19)
@@ -565,7 +565,7 @@ async fn a_full_disk_refuses_new_containers_and_loses_none() {
     for code in 0..100 {
         records.save(&stopped(&container(1), code), Durability::Synced).await.unwrap();
     }
-    records.remove(&container(3).id, "lcr").await.unwrap();
+    records.remove(&container(3).id, "lcr", Durability::Synced).await.unwrap();
     drop(records);
     let (found, restored) = load_sized(root, HALF).await;
     assert_eq!(found, known([stopped(&container(1), 99)]));

@@ -60,10 +60,13 @@ pub async fn records(mut reopen: impl AsyncFnMut() -> Arc<dyn Records>) {
     containers.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(containers, [running, stopped.clone()]);
 
-    store.remove(&first.id, "lcr").await.expect("it is removed");
-    store.remove(&first.id, "lcr").await.expect("removing it again is no error");
+    store.remove(&first.id, "lcr", Durability::Synced).await.expect("it is removed");
+    store
+        .remove(&first.id, "lcr", Durability::Synced)
+        .await
+        .expect("removing it again is no error");
     store.create(&first, &files).await.expect("its id is free again");
-    store.remove(&first.id, "lcr").await.expect("it is removed");
+    store.remove(&first.id, "lcr", Durability::Synced).await.expect("it is removed");
     drop(store);
 
     let store = reopen().await;

@@ -5,7 +5,7 @@ use std::io;
 
 use super::{
     message::{ACK, Message, attributes, find},
-    socket::Socket,
+    socket::{Socket, netfilter},
 };
 
 const CONNTRACK: u16 = 1 << 8;
@@ -23,8 +23,10 @@ pub(crate) fn forget_udp(ports: &[u16], ipv6: bool) -> io::Result<()> {
     if ports.is_empty() {
         return Ok(());
     }
-    let socket = Socket::netfilter()?;
-    let family = if ipv6 { 10 } else { 2 };
+    netfilter(|socket| forget(socket, ports, if ipv6 { 10 } else { 2 }))
+}
+
+fn forget(socket: &Socket, ports: &[u16], family: u8) -> io::Result<()> {
     let header = [family, 0, 0, 0];
     let stale = socket.list(
         (GET, &header),

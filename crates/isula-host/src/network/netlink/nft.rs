@@ -1,16 +1,13 @@
 //! nf_tables: transactions of tables, chains and rules, and the rules of a chain by their comment.
 
-use std::{
-    io,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::io;
 
 use rustix::io::Errno;
 
 use super::{
     message::{ACK, APPEND, CREATE, Message, find, text},
     rule::Rule,
-    socket::Socket,
+    socket::{Socket, netfilter},
 };
 
 const NFTABLES: u16 = 10 << 8;
@@ -77,13 +74,6 @@ pub(crate) struct Transaction {
     messages: Vec<Message>,
 }
 
-/// The kernel makes one transaction at a time anyway; lists are complete only between them.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Table {
     /// Begins a transaction on this table.
     pub(crate) fn change(self) -> Transaction {
@@ -114,8 +104,7 @@ impl Table {
 
     /// How many rules of a chain have a comment that `wanted` takes.
     pub(crate) fn count(self, chain: &str, wanted: impl Fn(&str) -> bool) -> io::Result<usize> {
-        let _turn = turn();
-        let rules = self.rules(&Socket::netfilter()?, chain)?;
+        let rules = netfilter(|socket| self.rules(socket, chain))?;
         Ok(rules.iter().filter(|(_, comment)| wanted(comment)).count())
     }
 
@@ -125,21 +114,18 @@ impl Table {
         chains: &[&str],
         wanted: impl Fn(&str) -> bool,
     ) -> io::Result<()> {
-        let _turn = turn();
-        let socket = Socket::netfilter()?;
-        let mut removal = self.change();
-        for chain in chains {
-            for (handle, _) in self.rules(&socket, chain)?.iter().filter(|(_, c)| wanted(c)) {
-                let mut message = Message::new(DELRULE, 0, &removal.header());
-                message.put_text(RULE_TABLE, self.name).put_text(RULE_CHAIN, chain);
-                message.put(RULE_HANDLE, handle);
-                removal.messages.push(message);
+        netfilter(|socket| {
+            let mut removal = self.change();
+            for chain in chains {
+                for (handle, _) in self.rules(socket, chain)?.iter().filter(|(_, c)| wanted(c)) {
+                    let mut message = Message::new(DELRULE, 0, &removal.header());
+                    message.put_text(RULE_TABLE, self.name).put_text(RULE_CHAIN, chain);
+                    message.put(RULE_HANDLE, handle);
+                    removal.messages.push(message);
+                }
             }
-        }
-        if removal.messages.len() == 1 {
-            return Ok(());
-        }
-        removal.send(&socket)
+            if removal.messages.len() == 1 { Ok(()) } else { removal.send(socket) }
+        })
     }
 }
 
@@ -197,8 +183,7 @@ impl Transaction {
     /// # Errors
     /// `ENOENT` when the table or a chain is not there.
     pub(crate) fn commit(self) -> io::Result<()> {
-        let _turn = turn();
-        self.send(&Socket::netfilter()?)
+        netfilter(|socket| self.send(socket))
     }
 
     fn send(mut self, socket: &Socket) -> io::Result<()> {

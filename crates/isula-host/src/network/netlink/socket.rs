@@ -3,7 +3,10 @@
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,11 +41,6 @@ impl Socket {
     pub(crate) fn route() -> io::Result<Self> {
         // NETLINK_ROUTE is 0.
         Self::open(None)
-    }
-
-    /// A socket for netfilter.
-    pub(crate) fn netfilter() -> io::Result<Self> {
-        Self::open(Some(rustix::net::netlink::NETFILTER))
     }
 
     /// A socket that hears of every change of a link.
@@ -212,6 +210,34 @@ impl Socket {
         }
         Ok(said)
     }
+}
+
+/// The socket to netfilter, with the number of the network namespace that it is bound to.
+///
+/// It is kept, for closing one takes some ten milliseconds after a rule was removed: the kernel then
+/// waits until nobody can see the rule any more (`nft_rcv_nl_event`, net/netfilter/nf_tables_api.c),
+/// and lets no other transaction begin meanwhile.
+static NETFILTER: Mutex<Option<(u64, Socket)>> = Mutex::new(None);
+
+/// Talks to the netfilter of this thread's network namespace, one at a time: the kernel makes one
+/// transaction at a time anyway, and lists are complete only between them.
+pub(super) fn netfilter<T>(work: impl FnOnce(&Socket) -> io::Result<T>) -> io::Result<T> {
+    let namespace = rustix::fs::stat("/proc/thread-self/ns/net")?.st_ino;
+    let mut kept = NETFILTER.lock().unwrap_or_else(PoisonError::into_inner);
+    let socket = match kept.take() {
+        Some((number, socket)) if number == namespace => socket,
+        _ => Socket::open(Some(rustix::net::netlink::NETFILTER))?,
+    };
+    let done = work(&socket);
+    let lost = |error: &io::Error| {
+        matches!(Errno::from_io_error(error), Some(Errno::NOBUFS))
+            || error.kind() == io::ErrorKind::TimedOut
+    };
+    // After an answer that was lost, nobody knows what else is missing.
+    if !done.as_ref().err().is_some_and(lost) {
+        *kept = Some((namespace, socket));
+    }
+    done
 }
 
 /// What an error message says; 0 is an acknowledgement.
