@@ -89,20 +89,25 @@ impl Home {
         fs::create_dir(&root)?;
         self.enter()?;
         namespace::unshare(NEW_MOUNTS | NEW_NETWORK)?;
-        let made = furnish(host).and_then(|()| Namespaces::now());
+        let state = root.join(STATE);
+        let made = furnish(host, &state).and_then(|()| Namespaces::now());
         self.enter()?;
         Ok(Place { account, root, namespaces: made? })
     }
 }
 
+/// Below the directory of an engine: its run-time state, in memory as `/run` is.
+const STATE: &str = "state";
+
 /// Sets up the namespaces this process is in.
-fn furnish(host: Host) -> Result<()> {
+fn furnish(host: Host, state: &Path) -> Result<()> {
     mount::change_propagation(c"/", Depth::Tree, mount::PRIVATE)?;
     namespace::loopback_up()?;
     if host == Host::WithoutUnified && Path::new("/sys/fs/cgroup/unified").exists() {
         mount::detach(c"/sys/fs/cgroup/unified")?;
     }
-    for directory in ["/run", "/dev/shm"] {
+    fs::create_dir(state)?;
+    for directory in [Path::new("/run"), Path::new("/dev/shm"), state] {
         let empty = Filesystem::open("tmpfs")?;
         empty.set("mode", "0755")?;
         attach(empty.mount(0)?, directory)?;
@@ -117,9 +122,9 @@ fn furnish(host: Host) -> Result<()> {
     Ok(())
 }
 
-fn attach(tree: OwnedFd, place: &str) -> Result<()> {
+fn attach(tree: OwnedFd, place: impl AsRef<Path>) -> Result<()> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let place = rustix::fs::open(place, flags, Mode::empty())?;
+    let place = rustix::fs::open(place.as_ref(), flags, Mode::empty())?;
     Ok(mount::attach(tree.as_fd(), place.as_fd())?)
 }
 

@@ -29,7 +29,7 @@ pub fn start(home: &Home) -> Result<Option<Box<dyn Engine>>> {
         "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
          [grpc]\naddress = \"{}\"\n",
         place.path("containerd"),
-        place.path("containerd-run"),
+        place.path("state/containerd"),
         place.path("containerd.sock")
     );
     fs::write(place.path("containerd.toml"), config)?;
@@ -136,7 +136,7 @@ impl Engine for Docker {
         command
             .env("PATH", PATH)
             .args(["--config-file", &place.path("docker.json"), "--log-level", "warn"])
-            .args(["--data-root", &place.path("data"), "--exec-root", &place.path("exec")])
+            .args(["--data-root", &place.path("data"), "--exec-root", &place.path("state/docker")])
             .args(["--pidfile", &place.path("pid"), "-H"])
             .arg(format!("unix://{}", place.path("docker.sock")))
             .args(["--containerd", &place.path("containerd.sock")])

@@ -55,7 +55,7 @@ fn start(
         format!(
             "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
             place.path("data"),
-            place.path("run")
+            place.path("state")
         ),
     )?;
     fs::write(place.path("registries.conf"), "")?;
@@ -90,7 +90,7 @@ impl Podman {
             .env("CONTAINERS_STORAGE_CONF", place.path("storage.conf"))
             .env("CONTAINERS_REGISTRIES_CONF", place.path("registries.conf"))
             .env("XDG_RUNTIME_DIR", place.path("xdg"))
-            .args(["--root", &place.path("data"), "--runroot", &place.path("run")])
+            .args(["--root", &place.path("data"), "--runroot", &place.path("state")])
             .args(["--tmpdir", &place.path("tmp"), "--cgroup-manager", "cgroupfs"])
             .args(["--conmon", "/usr/bin/conmon", "--log-level", "error", "--runtime"])
             .arg(&self.runtime)

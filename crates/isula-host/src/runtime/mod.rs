@@ -12,6 +12,7 @@ mod link;
 mod processes;
 mod program;
 mod remains;
+mod roots;
 mod session;
 mod shims;
 mod start;
@@ -44,6 +45,7 @@ use directory::RunDirectory;
 use keeper::Keeper;
 use processes::cannot;
 pub(crate) use program::Program;
+use roots::Roots;
 use shims::Shims;
 
 /// What the runtimes depend on.
@@ -77,6 +79,7 @@ pub struct Runtimes {
     external: BTreeMap<String, ExternalRuntime>,
     patience: Duration,
     containers: Mutex<HashMap<ContainerId, Arc<Keeper>>>,
+    roots: Roots,
     /// Who cleans up after a container waits for whoever does so already: half of a directory is
     /// nothing to build a new run on. A container's turn is the one of the first byte of its id.
     cleaning: [tokio::sync::Mutex<()>; TURNS],
@@ -116,6 +119,7 @@ impl Runtimes {
             external: runtimes,
             patience: start_timeout,
             containers: Mutex::default(),
+            roots: Roots::default(),
             cleaning: std::array::from_fn(|_| tokio::sync::Mutex::default()),
         })
     }

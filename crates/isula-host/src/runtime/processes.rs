@@ -41,6 +41,7 @@ impl Runtimes {
             let order = Order::Kill { signal: signal.number(), all };
             return self.order(&keeper, order).await;
         }
+        self.roots.hold(id, keeper.init(), signal);
         if !all {
             keeper.init().signal(signal.number());
             return Ok(());

@@ -137,7 +137,7 @@ impl Runtimes {
             let _ = tokio::time::timeout(FAREWELL, outlive(shim)).await;
         }
         fault::point("clean.ended");
-        blocking(move || {
+        let removed = blocking(move || {
             if let Some(bundle) = bundle {
                 // The engine has kept the end; the record would only be taken for that of a later
                 // run.
@@ -145,8 +145,10 @@ impl Runtimes {
             }
             let text = || format!("cannot remove the run directory {}", directory.path().display());
             directory.remove().map_err(|error| PortError::io(text(), error))
-        })
-        .await
+        });
+        let removed = removed.await;
+        self.roots.release(id);
+        removed
     }
 
     /// Takes away a run whose shim is gone or does not answer.

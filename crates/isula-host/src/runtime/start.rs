@@ -36,6 +36,7 @@ impl Runtimes {
             // The engine cleans up after every end; a crash may have come between.
             self.clean_container(&launch.id, &launch.runtime).await?;
         }
+        self.roots.released(&launch.id).await;
         self.make_directory(launch, &compiled, &directory)?;
         fault::point("start.directory");
         let mut attempt =
