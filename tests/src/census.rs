@@ -112,14 +112,17 @@ pub fn template(daemon: u32) -> Result<Option<u32>> {
 /// The children of a process that have this name.
 fn children(parent: u32, wanted: &str) -> Result<Vec<u32>> {
     let mut found = Vec::new();
-    for task in fs::read_dir(format!("/proc/{parent}/task"))? {
-        // A thread that has just ended has none.
-        let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
-        for child in children.split_whitespace() {
-            let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-            if name.trim() == wanted {
-                found.push(child.parse()?);
-            }
+    for entry in fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
+            continue;
+        };
+        // One that has just ended is none.
+        let status = fs::read_to_string(path.join("status")).unwrap_or_default();
+        let field =
+            |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        if field("Name:") == Some(wanted) && field("PPid:") == Some(&parent.to_string()) {
+            found.push(pid);
         }
     }
     Ok(found)
