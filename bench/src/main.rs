@@ -40,6 +40,13 @@ fn run() -> Result<bool> {
         return group::sweep_after(&arguments.nth(1).unwrap_or_default()).map(|()| true);
     }
     let options = Options::parse(arguments)?;
+    if !options.merge.is_empty() {
+        let mut report = Report::default();
+        options.merge.iter().try_for_each(|file| report.merge(file))?;
+        parts::ratios(&mut report);
+        report.arrange();
+        return report.write(&options.output).map(|()| true);
+    }
     let home = Home::new(Group::new()?)?;
     let engines = engines::start(&home, &options.engines)?;
     let mut report = Report::default();

@@ -10,7 +10,7 @@ pub const PARTS: [&str; 8] =
     ["single", "crowd", "floor", "scale", "images", "daemon", "counts", "sizes"];
 
 const USAGE: &str = "usage: isula-bench [PART ...] [--quick] [--docs] [--only ENGINE,...] \
-                     [--rounds N] [--crowd N] [--flat N]\nparts: ";
+                     [--rounds N] [--crowd N] [--flat N] [--merge FILE ...]\nparts: ";
 
 /// How the bench is to run.
 pub struct Options {
@@ -36,6 +36,8 @@ pub struct Options {
     pub stopped: usize,
     /// Seconds in which nothing may wake up.
     pub idle: u64,
+    /// Nothing is measured: what these files have becomes one report.
+    pub merge: Vec<PathBuf>,
 }
 
 impl Options {
@@ -58,6 +60,7 @@ impl Options {
                     let rounds = number()?;
                     options.crowd = (rounds, rounds);
                 }
+                "--merge" => options.merge = words.by_ref().map(PathBuf::from).collect(),
                 "--only" => {
                     let names = words.next().unwrap_or_default();
                     options.engines = names.split(',').map(str::to_owned).collect();
@@ -86,6 +89,7 @@ impl Options {
             flat: choose(500, 20_000),
             stopped: choose(1000, 10_000),
             idle: if quick { 5 } else { 60 },
+            merge: Vec::new(),
         }
     }
 

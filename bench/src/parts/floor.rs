@@ -63,7 +63,7 @@ fn measure(place: &Place, count: usize, program_arguments: &[&str]) -> Result<(C
 }
 
 /// Rows that say how many times the floor each engine takes.
-fn ratios(report: &mut Report) {
+pub fn ratios(report: &mut Report) {
     let mut found = Vec::new();
     for (_, name, (part, row)) in ROWS {
         let cells = |part: &str, row: &str| {

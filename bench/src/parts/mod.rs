@@ -10,6 +10,8 @@ mod scale;
 mod single;
 mod sizes;
 
+pub use floor::ratios;
+
 use anyhow::Result;
 
 use crate::{engines::Engine, options::Options, place::Home, report::Report};

@@ -1,6 +1,7 @@
 //! What was measured: figures by part, row and engine. Shown as JSON, as a table and as a plot.
 
 mod markdown;
+mod merge;
 mod plot;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
