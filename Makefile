@@ -9,6 +9,9 @@
 #                `make bench ARGS='single --only isula,runc --quick'` asks for; `make bench-docs` writes docs/bench
 #   make critest, make crictl, make kubelet
 #                the tests of Kubernetes' own against the CRI socket
+#   make interop
+#                Docker beside us: each loads and imports what the other saves and exports
+#   make fuzz    ten minutes for each target of fuzz/ (needs a nightly compiler and cargo-fuzz)
 #   make bench-cri
 #                measures pods beside containerd
 
@@ -17,7 +20,7 @@ BIN := target/$(TARGET)/release
 RUN_BENCH := ISULA_BIN_DIR=$(CURDIR)/$(BIN) target/release/isula-bench
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: build demo test check clean critest crictl kubelet bench bench-cri bench-build bench-quick bench-docs bench-peers bench-single \
+.PHONY: build demo test check clean critest crictl kubelet interop fuzz bench bench-cri bench-build bench-quick bench-docs bench-peers bench-single \
 	bench-crowd bench-floor bench-scale bench-images bench-daemon bench-counts bench-sizes
 
 build:
@@ -69,6 +72,14 @@ kubelet: build
 	tools/setup.sh test
 	tools/cri-setup.sh kubelet
 	tests/cri/kubelet.sh $(BIN)
+
+interop: build
+	tools/setup.sh test
+	tests/interop/world.sh $(BIN) tests/interop/documentation.sh
+	tests/interop/world.sh $(BIN) tests/interop/docker.sh
+
+fuzz:
+	tools/fuzz.sh
 
 bench-cri: build
 	tools/setup.sh test

@@ -112,6 +112,9 @@ fi
 
 need mmdebstrap mmdebstrap
 need umoci umoci
+need openssl openssl
+need python3 python3
+unpack_peers docker.io containerd runc
 # Other engines, to read what we write and the other way round. They run no service and nothing is
 # installed of them.
 unpack podman usr/bin/podman
@@ -141,6 +144,8 @@ need zstd zstd
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 need qemu-aarch64-static qemu-user-static
 need qemu-system-x86_64 qemu-system-x86
+need mkfs.ext4 e2fsprogs
+need mkfs.xfs xfsprogs
 if ! compgen -G "$tools/boot/vmlinuz-*" >/dev/null; then
     apt_update
     kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)

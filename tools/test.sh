@@ -26,9 +26,12 @@ ISULA_BIN_DIR=$PWD/target/$target/release ISULAD_TESTING=$PWD/target/isulad-test
 step "Kubernetes' tests of the CRI, and a tour of crictl"
 tests/cri/critest.sh "target/$target/release"
 tests/cri/crictl.sh "target/$target/release"
+step "the examples of the documentation, and Docker beside us"
+tests/interop/world.sh "target/$target/release" tests/interop/documentation.sh
+tests/interop/world.sh "target/$target/release" tests/interop/docker.sh
 step "static programs for aarch64, started once under qemu-user"
 tools/aarch64.sh
-step "pure cgroup v2 in a virtual machine"
+step "pure cgroup v2 and project quotas in a virtual machine"
 tests/vm/run.sh "target/$target/release"
 step "nothing is left behind"
 # The engine keeps its parent control group, as engines do; an empty one is no test's business any more.

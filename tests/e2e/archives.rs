@@ -19,7 +19,7 @@ fn skopeo(arguments: &[&str]) -> Result<String> {
 }
 
 /// Podman or buildah on a store of its own that nobody else sees.
-fn containers_tool(name: &str, home: &Path, arguments: &[&str]) -> Result<String> {
+pub fn containers_tool(name: &str, home: &Path, arguments: &[&str]) -> Result<String> {
     let libraries =
         isula_tests::programs::repository().join("target/tools/usr/lib/x86_64-linux-gnu");
     let mut command = Command::new(tool(name));
@@ -123,6 +123,45 @@ fn archives_of_podman_and_buildah_are_loaded() -> Result<()> {
 }
 
 #[test]
+fn archives_of_umoci_are_loaded_and_exports_are_read_by_podman_umoci_and_skopeo() -> Result<()> {
+    let mut world = World::bare(&[])?;
+    world.start()?;
+    let umoci = |arguments: &[&str]| succeed(Command::new("umoci").args(arguments));
+    let (layout, bundle) = (text(&world.path("layout")), text(&world.path("bundle")));
+    let image = format!("{layout}:made");
+    umoci(&["init", "--layout", &layout])?;
+    umoci(&["new", "--image", &image])?;
+    umoci(&["unpack", "--image", &image, &bundle])?;
+    images::busybox_rootfs(&world.path("bundle/rootfs"))?;
+    umoci(&["repack", "--image", &image, &bundle])?;
+    umoci(&["config", "--image", &image, "--config.cmd", "/bin/echo", "--config.cmd", "umoci's"])?;
+    let file = text(&world.path("umoci.tar"));
+    succeed(Command::new("tar").args(["-C", &layout, "-cf", &file, "."]))?;
+    world.ok(&["load", "-q", "-i", &file, "--tag", "by/umoci:1"])?;
+    assert_eq!(world.ok(&["run", "--name", "web", "by/umoci:1"])?, "umoci's");
+
+    let export = text(&world.path("web.tar"));
+    world.ok(&["export", "-o", &export, "web"])?;
+    let busybox = |file: &str| format!("cmp {file} /bin/busybox");
+    let same = |file: &str| succeed(Command::new("sh").args(["-c", &busybox(file)]));
+    umoci(&["new", "--image", &format!("{layout}:export")])?;
+    umoci(&["raw", "add-layer", "--image", &format!("{layout}:export"), &export])?;
+    umoci(&["unpack", "--image", &format!("{layout}:export"), &text(&world.path("again"))])?;
+    same(&text(&world.path("again/rootfs/bin/busybox")))?;
+    let copied = text(&world.path("copied"));
+    skopeo(&["copy", "--quiet", &format!("tarball:{export}"), &format!("oci:{copied}:1")])?;
+    umoci(&["unpack", "--image", &format!("{copied}:1"), &text(&world.path("third"))])?;
+    same(&text(&world.path("third/rootfs/bin/busybox")))?;
+    let home = world.path("home");
+    fs::create_dir(&home)?;
+    containers_tool("podman", &home, &["import", "-q", &export, "from/isula:1"])?;
+    let mounted = containers_tool("podman", &home, &["image", "mount", "from/isula:1"])?;
+    same(&format!("{mounted}/bin/busybox"))?;
+    containers_tool("podman", &home, &["image", "umount", "from/isula:1"])?;
+    world.finish()
+}
+
+#[test]
 fn an_oci_directory_is_loaded_and_a_broken_save_leaves_no_file() -> Result<()> {
     let mut world = World::bare(&[])?;
     world.start()?;
@@ -168,6 +207,9 @@ fn an_export_is_a_tar_of_what_the_container_sees_whether_it_runs_or_not() -> Res
     // By a pipe, and from a server of this machine.
     let piped = world.isula(&["export", "web"])?.output()?;
     assert_eq!(piped.stdout, fs::read(&file)?);
+    let outcome = world.run_with(&["import", "-", "piped:1"], &piped.stdout)?;
+    let found = world.ok(&["images", "-q", "--no-trunc", "piped:1"])?;
+    assert_eq!(outcome.stdout.trim_end(), found, "{outcome:#?}");
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/web.tar", listener.local_addr()?);
     let server = std::thread::spawn(move || -> Result<()> {

@@ -82,6 +82,16 @@ fn a_login_is_checked_kept_and_used_by_pull_and_run_until_the_logout() -> Result
     assert_eq!((code, out), (0, format!("Removing login credentials for {server}\n")));
     let (code, ..) = login(&world, &config, &["pull", &reference], "")?;
     assert_eq!(code, 1);
+    // What podman writes where it does without being told, is read.
+    let home = world.path("home");
+    fs::create_dir(&home)?;
+    let kept = world.path("xdg/containers/auth.json").display().to_string();
+    let with_podman =
+        ["login", "--tls-verify=false", "--authfile", &kept, "-u", "me", "-p", "secret", &server];
+    crate::archives::containers_tool("podman", &home, &with_podman)?;
+    let mut pull = world.isula(&["pull", "-q", &reference])?;
+    pull.env("DOCKER_CONFIG", &config).env("XDG_RUNTIME_DIR", world.path("xdg"));
+    ensure!(pull.status()?.success());
     let (code, out, _) = login(&world, &config, &["logout", &server], "")?;
     assert_eq!((code, out), (0, format!("Not logged in to {server}\n")));
     world.finish()
@@ -95,7 +105,6 @@ fn a_credential_helper_keeps_the_secret_and_gives_it_back() -> Result<()> {
     let server = registry.address().to_owned();
     let config = world.path("config");
     fs::create_dir(&config)?;
-    fs::write(config.join("config.json"), r#"{"credsStore": "test", "detachKeys": "ctrl-x"}"#)?;
     let kept = world.path("kept").display().to_string();
     let helper = world.path("docker-credential-test");
     fs::write(
@@ -112,17 +121,22 @@ fn a_credential_helper_keeps_the_secret_and_gives_it_back() -> Result<()> {
         let output = command.env("DOCKER_CONFIG", &config).env("PATH", &path).output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
-    let (success, told) = run(&["login", "-u", "me", "-p", "secret", &server])?;
-    ensure!(success, "{told}");
-    ensure!(fs::read_to_string(&kept)?.contains("\"Secret\":\"secret\""));
-    let text = fs::read_to_string(config.join("config.json"))?;
-    ensure!(
-        !text.contains("auth\"") && text.contains("detachKeys") && text.contains(&server),
-        "{text}"
-    );
-    let (success, told) = run(&["pull", &format!("{server}/none:1")])?;
-    ensure!(!success && told.contains("manifest unknown"), "{told}");
-    let (success, told) = run(&["logout", &server])?;
-    ensure!(success && !Path::new(&kept).exists(), "{told}");
+    for helper in [r#""credsStore": "test""#, &format!(r#""credHelpers": {{"{server}": "test"}}"#)]
+    {
+        let text = format!(r#"{{{helper}, "detachKeys": "ctrl-x"}}"#);
+        fs::write(config.join("config.json"), text)?;
+        let (success, told) = run(&["login", "-u", "me", "-p", "secret", &server])?;
+        ensure!(success, "{told}");
+        ensure!(fs::read_to_string(&kept)?.contains("\"Secret\":\"secret\""));
+        let text = fs::read_to_string(config.join("config.json"))?;
+        ensure!(
+            !text.contains("auth\"") && text.contains("detachKeys") && text.contains(&server),
+            "{text}"
+        );
+        let (success, told) = run(&["pull", &format!("{server}/none:1")])?;
+        ensure!(!success && told.contains("manifest unknown"), "{told}");
+        let (success, told) = run(&["logout", &server])?;
+        ensure!(success && !Path::new(&kept).exists(), "{told}");
+    }
     world.finish()
 }

@@ -36,4 +36,5 @@ mod life;
 mod limits;
 mod logins;
 mod logs;
+mod pulls;
 mod terminals;

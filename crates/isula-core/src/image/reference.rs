@@ -64,13 +64,19 @@ impl Reference {
         self.tag.is_some().then(|| Self { digest: None, ..self.clone() })
     }
 
-    /// The name as people write it: `docker.io/library/` is left out.
+    /// The name as people write it: `docker.io/library/` is left out, unless it would be read as
+    /// something else then.
     #[must_use]
     pub fn familiar_name(&self) -> String {
+        let whole = || format!("{}/{}", self.registry, self.repository);
         if self.registry != DEFAULT_REGISTRY {
-            return format!("{}/{}", self.registry, self.repository);
+            return whole();
         }
-        self.repository.strip_prefix(OFFICIAL).unwrap_or(&self.repository).to_owned()
+        let official = self.repository.strip_prefix(OFFICIAL).filter(|rest| !rest.contains('/'));
+        match official.unwrap_or(&self.repository) {
+            name if is_id(name) || split_registry(name).1 != name => whole(),
+            name => name.to_owned(),
+        }
     }
 
     /// The whole reference as people write it.
@@ -107,7 +113,7 @@ impl std::str::FromStr for Reference {
         if rest.is_empty() {
             return Err(error("the name is empty"));
         }
-        if rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if is_id(rest) {
             return Err(error("64 hexadecimal digits are an id, not a name"));
         }
         let (registry, remainder) = split_registry(rest);
@@ -164,7 +170,7 @@ fn is_registry(text: &str) -> bool {
                 return false;
             }
             match rest.strip_prefix(':') {
-                Some(port) => return port.parse::<u16>().is_ok(),
+                Some(port) => return is_port(port),
                 None => return rest.is_empty(),
             }
         }
@@ -179,9 +185,16 @@ fn is_registry(text: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    host.split('.').all(label)
-        && port.is_none_or(|port| digits(port) && port.parse::<u16>().is_ok())
+    host.split('.').all(label) && port.is_none_or(is_port)
+}
+
+fn is_port(text: &str) -> bool {
+    // Rust's numbers may have a sign.
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_tag(text: &str) -> bool {
@@ -234,6 +247,14 @@ mod tests {
             ("[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
             ("index.docker.io/x", "docker.io/library/x:latest", "x:latest"),
             ("foo:5000", "docker.io/library/foo:5000", "foo:5000"),
+            // Each would be another name without what is left out elsewhere.
+            ("library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
+            ("docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest"),
+            (
+                "docker.io/localhost/c",
+                "docker.io/localhost/c:latest",
+                "docker.io/localhost/c:latest",
+            ),
             (
                 "openeuler/openeuler:20.09",
                 "docker.io/openeuler/openeuler:20.09",
@@ -243,11 +264,14 @@ mod tests {
             let reference: Reference = text.parse().unwrap();
             assert_eq!(reference.to_string(), full);
             assert_eq!(reference.familiar(), familiar);
+            assert_eq!(familiar.parse::<Reference>().unwrap(), reference);
             assert_eq!(full.parse::<Reference>().unwrap(), reference);
         }
         let both: Reference = format!("x:1@{digest}").parse().unwrap();
         assert_eq!(both.tag(), Some("1"));
         assert_eq!(both.digest().unwrap().as_str(), digest);
+        let hex: Reference = format!("library/{}@{digest}", "a".repeat(64)).parse().unwrap();
+        assert_eq!(hex.familiar().parse::<Reference>().unwrap(), hex);
         let only: Reference = format!("x@{digest}").parse().unwrap();
         assert_eq!(only.tag(), None);
     }
@@ -266,6 +290,8 @@ mod tests {
             "a//b",
             "/a",
             "a/",
+            "[::1]:+5/a",
+            "x.y:+5/a",
             "-a",
             "a-",
             "a..b",

@@ -96,12 +96,15 @@ impl<'a> Cursor<'a> {
         let mut value = String::new();
         let mut chars = quoted.chars();
         loop {
-            match chars.next()? {
+            let next = match chars.next()? {
                 '"' => break,
-                '\\' => value.push(chars.next()?),
-                c if c.is_control() && c != '\t' => return None,
-                c => value.push(c),
+                '\\' => chars.next()?,
+                plain => plain,
+            };
+            if next.is_control() && next != '\t' {
+                return None;
             }
+            value.push(next);
         }
         self.0 = chars.as_str();
         Some(value)
@@ -154,6 +157,7 @@ mod tests {
             ("Bearer a=b, =", "bearer[a=b]"),
             ("Bearer a=", "bearer[]"),
             ("Bearer a=\"b\u{7}\"", "bearer[]"),
+            ("Bearer a=\"b\\\u{0}\"", "bearer[]"),
             ("Bearer é=1", "bearer[]"),
         ] {
             assert_eq!(shown(header), wanted, "{header}");

@@ -44,17 +44,24 @@ pub(super) struct Opened {
 }
 
 /// What `hosts.toml` says of connections, by host and explicit port.
-#[derive(Default)]
-pub(super) struct Ways(HashMap<(Box<str>, Option<u16>), (Connection, Scheme)>);
+pub(super) struct Ways {
+    registry: Origin,
+    places: HashMap<(Box<str>, Option<u16>), (Connection, Scheme)>,
+}
 
 impl Ways {
+    /// Nothing yet, for a pull from `registry`.
+    pub(super) fn to(registry: Origin) -> Self {
+        Self { registry, places: HashMap::new() }
+    }
+
     pub(super) fn insert(&mut self, origin: &Origin, connection: Connection) {
         let key = (origin.host.clone(), origin.explicit_port());
-        self.0.insert(key, (connection, origin.scheme));
+        self.places.insert(key, (connection, origin.scheme));
     }
 
     fn get(&self, host: &str, port: Option<u16>) -> Option<&(Connection, Scheme)> {
-        self.0.get(&(host.into(), port))
+        self.places.get(&(host.into(), port))
     }
 
     fn connection(&self, origin: &Origin) -> Option<&Connection> {
@@ -164,7 +171,10 @@ impl Connector {
         match timeout(limit, handshake).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(source)) if speaks_no_tls(&source) => Err(ExchangeError::NotTls { to, source }),
-            Ok(Err(source)) => Err(ExchangeError::Tls { to, source }),
+            Ok(Err(source)) => Err(match tls::refusal(&source) {
+                Some(alert) => ExchangeError::Refused { to, alert },
+                None => ExchangeError::Tls { to, source },
+            }),
             Err(_) => Err(ExchangeError::NotTls { to, source: io::ErrorKind::TimedOut.into() }),
         }
     }
@@ -179,8 +189,13 @@ impl Connector {
             return Ok(known);
         }
         let (settings, wanted) = (Arc::clone(&self.settings), origin.clone());
-        let way = self.ways.connection(origin).cloned().unwrap_or_default();
-        let made = move || tls::configuration(&settings, &wanted, trust, &way);
+        let registry = self.ways.registry.clone();
+        let of_registry = self.ways.connection(&registry).cloned().unwrap_or_default();
+        let way = self.ways.connection(origin).cloned();
+        let made = move || {
+            let sender = way.is_none().then_some((&registry, &of_registry));
+            tls::configuration(&settings, (&wanted, &way.unwrap_or_default()), trust, sender)
+        };
         let made = tokio::task::spawn_blocking(made).await;
         let made = made.map_err(|error| ExchangeError::Tls {
             to: origin.authority(),

@@ -5,14 +5,13 @@ use isula_core::{image::Reference, ports::Credentials};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{
-    auth_file,
     authorization::Authorization,
     connect::Connector,
-    error::{Error, ExchangeError},
+    error::ExchangeError,
     exchange::Exchange,
     hosts::{Hosts, Place},
     origin::{Origin, Scheme, split_authority},
-    settings::{Mirror, Settings, Trust},
+    settings::{Mirror, Trust},
 };
 
 /// The name in references of Docker's registry, and its host.
@@ -48,20 +47,14 @@ impl Endpoint {
     pub(super) fn all(
         reference: &Reference,
         credentials: Option<Credentials>,
-        settings: &Settings,
         (hosts, mirrors): (Hosts, &[Mirror]),
         connector: &Connector,
-    ) -> Result<Vec<Self>, Error> {
+    ) -> Vec<Self> {
         let registry = reference.registry();
-        let stored = |name: &str| match &settings.auth_file {
-            Some(path) => auth_file::credentials(path, name),
-            None => Ok(None),
-        };
         let mut endpoints = Vec::new();
         for place in hosts.mirrors {
             let mut endpoint = Self::new(registry, None, connector);
             endpoint.take(place, registry, connector);
-            endpoint.credentials = stored(&endpoint.name)?;
             endpoints.push(endpoint);
         }
         if registry == HUB {
@@ -69,8 +62,6 @@ impl Endpoint {
                 let mut endpoint = Self::new(&mirror.host, mirror.port, connector);
                 endpoint.scheme = mirror.scheme;
                 endpoint.base = format!("{}/v2", mirror.prefix);
-                // The request's credentials are for the registry, not for its mirrors.
-                endpoint.credentials = stored(&endpoint.name)?;
                 endpoints.push(endpoint);
             }
         }
@@ -83,12 +74,10 @@ impl Endpoint {
         own.take(hosts.server, registry, connector);
         own.namespace = None;
         registry.clone_into(&mut own.name);
-        own.credentials = match credentials {
-            Some(credentials) => Some(credentials),
-            None => stored(registry)?,
-        };
+        // They are for the registry, not for its mirrors.
+        own.credentials = credentials;
         endpoints.push(own);
-        Ok(endpoints)
+        endpoints
     }
 
     fn new(host: &str, port: Option<u16>, connector: &Connector) -> Self {

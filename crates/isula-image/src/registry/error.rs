@@ -9,10 +9,9 @@ use isula_core::{
 };
 
 use super::{
-    auth_file::AuthFileError,
     hosts::HostsError,
     origin::{Origin, UrlError},
-    tls::CertificateError,
+    tls::{self, CertificateError},
 };
 
 /// A request got no answer, or no whole one.
@@ -61,6 +60,14 @@ pub enum ExchangeError {
         /// Why.
         source: io::Error,
     },
+    /// The other side does not take our certificate, or misses one.
+    #[error("{to} refuses our certificate or the lack of one: {alert}")]
+    Refused {
+        /// Host and port.
+        to: String,
+        /// What it said.
+        alert: String,
+    },
     /// A configured certificate can't be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -95,6 +102,15 @@ fn status_text(status: Option<u16>) -> String {
 }
 
 impl ExchangeError {
+    /// A connection that broke; whoever refuses our certificate breaks it off, too.
+    pub(super) fn broken(origin: &Origin, source: hyper::Error) -> Self {
+        let to = origin.authority();
+        match tls::refusal(&source) {
+            Some(alert) => Self::Refused { to, alert },
+            None => Self::Broken { to, source },
+        }
+    }
+
     pub(super) fn silent(origin: &Origin, step: &'static str) -> Self {
         Self::Silent { to: origin.authority(), step }
     }
@@ -194,9 +210,6 @@ pub enum Error {
     /// No answer.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
-    /// Stored credentials can't be read.
-    #[error(transparent)]
-    AuthFile(#[from] AuthFileError),
     /// The registry's `hosts.toml` can't be used.
     #[error(transparent)]
     Hosts(#[from] HostsError),
@@ -214,7 +227,7 @@ impl Error {
             Self::ManifestUnknown => ErrorKind::NotFound,
             Self::Denied(_) => ErrorKind::PermissionDenied,
             Self::Digest { .. } | Self::Size { .. } | Self::Part(_) => ErrorKind::Corrupt,
-            Self::AuthFile(_) | Self::Hosts(_) => ErrorKind::InvalidInput,
+            Self::Hosts(_) => ErrorKind::InvalidInput,
             Self::Exchange(error) => error.kind(),
             _ => ErrorKind::Unavailable,
         }

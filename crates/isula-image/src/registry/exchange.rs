@@ -126,7 +126,7 @@ impl Exchange {
                 // A server may close a kept connection at any time (RFC 9112 section 9.3.1).
                 Ok(Err(error)) if is_kept && !error.is_parse() => {}
                 Ok(Err(source)) => {
-                    return Err(ExchangeError::Broken { to: origin.authority(), source });
+                    return Err(ExchangeError::broken(origin, source));
                 }
                 Ok(Ok(response)) => {
                     lock(&self.reached).insert(origin.clone());
@@ -138,7 +138,7 @@ impl Exchange {
 
     async fn open(&self, origin: &Origin) -> Result<Link, ExchangeError> {
         let opened = self.connector.open(origin).await?;
-        let broken = |source| ExchangeError::Broken { to: origin.authority(), source };
+        let broken = |source| ExchangeError::broken(origin, source);
         let (sender, connection) = Builder::new()
             .max_buf_size(BUFFER)
             .max_header_size(HEAD_LIMIT)
@@ -245,8 +245,7 @@ impl Answer {
                     return Ok(None);
                 }
                 Ok(Some(Err(source))) => {
-                    let to = self.url.origin.authority();
-                    return Err(ExchangeError::Broken { to, source });
+                    return Err(ExchangeError::broken(&self.url.origin, source));
                 }
                 Ok(Some(Ok(frame))) => frame,
             };

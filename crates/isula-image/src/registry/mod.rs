@@ -10,7 +10,6 @@
 //! The parsers of what a registry sends ([`challenge`], `Retry-After`, the URLs of
 //! redirects) are pure functions that take any input.
 
-pub mod auth_file;
 mod authorization;
 mod blob;
 pub mod challenge;

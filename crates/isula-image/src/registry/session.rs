@@ -71,11 +71,11 @@ impl Client {
         &self.settings
     }
 
-    /// Begins a pull. Connections and tokens live as long as the session. Blocks on the file of
-    /// stored credentials, if there is one.
+    /// Begins a pull. Connections and tokens live as long as the session. Blocks on the registry's
+    /// `hosts.toml`, if there is one.
     ///
     /// # Errors
-    /// Stored credentials can't be read.
+    /// The `hosts.toml` can't be used.
     pub fn session(
         &self,
         reference: &Reference,
@@ -88,8 +88,7 @@ impl Client {
         let ways = ways(&hosts, reference.registry());
         let connector = Connector::new(Arc::clone(&self.settings), trust, proxies, ways);
         let places = (hosts, self.mirrors.as_slice());
-        let endpoints = Endpoint::all(reference, credentials, &self.settings, places, &connector)
-            .map_err(failed)?;
+        let endpoints = Endpoint::all(reference, credentials, places, &connector);
         let refused = endpoints.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Session {
             exchange: Exchange::new(connector, self.settings.limits),
@@ -103,12 +102,13 @@ impl Client {
 
 /// How the places of a `hosts.toml` are connected to.
 fn ways(hosts: &Hosts, registry: &str) -> Ways {
-    let mut ways = Ways::default();
     let (host, port) = match registry {
         HUB => (HUB_HOST, None),
         other => split_authority(other).unwrap_or((other, None)),
     };
     let own = Origin::new(Scheme::Https, host, port);
+    let registry = hosts.server.url.as_ref().map_or(&own, |url| &url.origin);
+    let mut ways = Ways::to(registry.clone());
     // The first one that names a place counts.
     for place in hosts.mirrors.iter().chain([&hosts.server]).rev() {
         let origin = place.url.as_ref().map_or(&own, |url| &url.origin);

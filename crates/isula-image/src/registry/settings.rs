@@ -22,8 +22,6 @@ pub struct Settings {
     /// The host's trusted certificates (PEM), used along with the built-in set. A missing file is
     /// no error.
     pub ca_bundle: PathBuf,
-    /// A `config.json` as Docker writes it, for credentials that a request does not bring.
-    pub auth_file: Option<PathBuf>,
     /// Proxies.
     pub proxies: Proxies,
     /// Layers fetched at once, by all pulls together; 0 counts as 1.
@@ -41,7 +39,6 @@ impl Default for Settings {
             mirrors: Vec::new(),
             certs_dir: "/etc/isulad/certs.d".into(),
             ca_bundle: "/etc/ssl/certs/ca-certificates.crt".into(),
-            auth_file: None,
             proxies: Proxies::default(),
             max_concurrent_downloads: 3,
             limits: TimeLimits::default(),

@@ -1,9 +1,15 @@
 //! TLS: which certificates are trusted, and which we show.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    self, AlertDescription, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -59,12 +65,14 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> 
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| CertificateError::new(path, error))
 }
 
-/// Makes the configuration for connections to `origin`. Blocks on small files.
+/// Makes the configuration for connections to `origin`. Blocks on small files. `sender` is the
+/// registry that sent us there by a realm or a redirect, if one did: whoever signs for it may sign
+/// for those, too, which are mostly its neighbours. Our own certificate is for the registry alone.
 pub(super) fn configuration(
     settings: &Settings,
-    origin: &Origin,
+    (origin, way): (&Origin, &Connection),
     trust: Trust,
-    way: &Connection,
+    sender: Option<(&Origin, &Connection)>,
 ) -> Result<ClientConfig, CertificateError> {
     let mut own = own_certificates(settings, origin)?;
     own.add(way)?;
@@ -78,6 +86,11 @@ pub(super) fn configuration(
         Trust::Loopback => !own.authorities.is_empty(),
         Trust::Insecure => false,
     };
+    if let Some((registry, way)) = sender {
+        let mut its = own_certificates(settings, registry)?;
+        its.add(way)?;
+        own.authorities.append(&mut its.authorities);
+    }
     let with_roots = if verified {
         versions.with_root_certificates(roots(settings, own.authorities))
     } else {
@@ -130,6 +143,34 @@ fn own_certificates(settings: &Settings, origin: &Origin) -> Result<Own, Certifi
         }
     }
     Ok(own)
+}
+
+/// What the other side said if it does not take our certificate or misses one (RFC 8446 section 6.2).
+pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let alert = match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::AlertReceived(alert)) => alert,
+            _ => {
+                cause = error.source();
+                continue;
+            }
+        };
+        let ours = matches!(
+            alert,
+            AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateRequired
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+        );
+        return ours.then(|| format!("{alert:?}"));
+    }
+    None
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

@@ -86,12 +86,21 @@ pub(crate) fn unpack<R: BufRead>(archive: &mut Reader<R>, root: &Path) -> Result
 pub(crate) fn unpack_noting<R: BufRead>(
     archive: &mut Reader<R>,
     root: &Path,
+    note: impl FnMut(&mut Reader<R>, &Entry),
+) -> Result<Contents, Error> {
+    unpack_at_most(ENTRY_LIMIT, archive, root, note)
+}
+
+fn unpack_at_most<R: BufRead>(
+    entries: u64,
+    archive: &mut Reader<R>,
+    root: &Path,
     mut note: impl FnMut(&mut Reader<R>, &Entry),
 ) -> Result<Contents, Error> {
     let mut unpacker = Unpacker::new(root).map_err(|error| Error::write(b"/", error))?;
     while let Some(entry) = archive.next_entry()? {
         unpacker.contents.entries += 1;
-        if unpacker.contents.entries > ENTRY_LIMIT {
+        if unpacker.contents.entries > entries {
             return Err(Error::refused(&entry.path, "the layer has too many entries"));
         }
         note(archive, &entry);

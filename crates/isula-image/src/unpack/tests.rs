@@ -10,7 +10,7 @@ use std::{
 use isula_core::error::{ErrorKind, PortError};
 use isula_sys::xattr;
 
-use super::{Contents, OPAQUE, unpack};
+use super::{Contents, OPAQUE, unpack, unpack_at_most};
 use crate::{archive::Reader, testing::Tar};
 
 /// A layer's root, and files beside it that must stay as they are.
@@ -285,6 +285,20 @@ fn later_entries_replace_earlier_ones_of_any_kind() {
         fs::metadata(layer.at("b")).unwrap().ino()
     );
     layer.assert_outside_untouched();
+}
+
+#[test]
+fn one_entry_beyond_the_limit_is_refused() {
+    let bytes = Tar::default().file("a", b"x").dir("d").file("b", b"y").end();
+    let unpacked = |entries| {
+        let layer = Layer::new();
+        let mut archive = Reader::new(&bytes[..]);
+        let contents = unpack_at_most(entries, &mut archive, &layer.root(), |_, _| {});
+        contents.map(|contents| contents.entries).map_err(|error| error.to_string())
+    };
+    assert_eq!(unpacked(3).unwrap(), 3);
+    let refused = unpacked(2).unwrap_err();
+    assert_eq!(refused, "entry \"b\" is refused: the layer has too many entries");
 }
 
 #[test]

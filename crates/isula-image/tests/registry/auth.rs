@@ -120,17 +120,6 @@ async fn basic_credentials_are_shown_when_asked_for_and_denied_when_missing() {
 
     let error = session(settings(), &reference).by_tag("latest", LIMIT).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-
-    // From a file, and only for the registry it names.
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("config.json");
-    let auth = BASIC.strip_prefix("Basic ").unwrap();
-    let text = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, server.address);
-    std::fs::write(&path, text).unwrap();
-    let stored = Settings { auth_file: Some(path), ..settings() };
-    session(stored.clone(), &reference).by_tag("latest", LIMIT).await.unwrap();
-    let other = format!("localhost:{}/x", server.address.port()).parse().unwrap();
-    assert!(session(stored, &other).by_tag("latest", LIMIT).await.is_err());
 }
 
 #[tokio::test]

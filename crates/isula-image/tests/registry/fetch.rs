@@ -194,6 +194,18 @@ async fn failures_that_pass_are_repeated() {
 }
 
 #[tokio::test]
+async fn the_pause_that_a_registry_asks_for_is_kept() {
+    let server = in_turn(vec![reply(429, "").header("Retry-After", "1"), reply(200, "{}")]);
+    let mut patient = settings();
+    patient.retry.retry_after = Duration::from_secs(60);
+    let begun = std::time::Instant::now();
+    session(patient, &server.reference("x")).by_tag("latest", LIMIT).await.unwrap();
+    // All other pauses of these tests are milliseconds.
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn failures_without_end_end_the_pull_with_the_servers_words() {
     let refusal = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow\ndown"}]}"#;
     let server = Server::start(move |_| reply(429, refusal));

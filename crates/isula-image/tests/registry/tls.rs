@@ -128,8 +128,12 @@ async fn a_client_certificate_is_shown() {
     let (_dir, own, settings) = certs(server.address);
     let reference = server.reference("x").to_string();
     authority.write(&own.join("ca.crt"));
-    let (kind, _) = outcome(settings.clone(), &reference).await.unwrap_err();
+    let (kind, text) = outcome(settings.clone(), &reference).await.unwrap_err();
     assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(
+        text.ends_with("refuses our certificate or the lack of one: CertificateRequired"),
+        "{text}"
+    );
 
     let signed = clients.sign(&["client"]);
     fs::write(own.join("client.cert"), &signed.certificate).unwrap();
@@ -210,6 +214,33 @@ async fn https_goes_through_the_proxy_and_is_verified_end_to_end() {
     let trusting = Settings { ca_bundle: bundle, ..through(proxy) };
     outcome(trusting, "registry.test/x").await.unwrap();
     assert!(server.seen()[0].over_tls);
+}
+
+#[tokio::test]
+async fn whoever_signs_for_a_registry_signs_for_the_token_server_it_names() {
+    let authority = Authority::new();
+    let server = Server::start_tls(authority.server(None), |seen| {
+        match (seen.target.starts_with("/token"), seen.header("authorization")) {
+            (true, None) => reply(200, r#"{"token":"t"}"#),
+            (false, Some("Bearer t")) => reply(200, "{}"),
+            _ => {
+                let realm = r#"Bearer realm="https://registry.test:8443/token""#;
+                reply(401, "").header("WWW-Authenticate", realm)
+            }
+        }
+    });
+    let (proxy, _heads) = connect_proxy(server.address);
+    let certs = tempfile::tempdir().unwrap();
+    // With its port: the name alone would stand for both.
+    let folder = certs.path().join("registry.test:443");
+    fs::create_dir(&folder).unwrap();
+    authority.write(&folder.join("ca.crt"));
+    let settings = Settings { certs_dir: certs.path().to_owned(), ..through(proxy) };
+    outcome(settings.clone(), "registry.test/x").await.unwrap();
+    assert_eq!(server.seen().len(), 3);
+    let (_, text) = outcome(settings, "registry.test:8443/x").await.unwrap_err();
+    assert!(text.contains("cannot make a secure connection"), "as a registry it has none: {text}");
+    assert_eq!(server.seen().len(), 3);
 }
 
 #[tokio::test]

@@ -61,12 +61,12 @@ pub fn own_file() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::local("no file for credentials: HOME is not set"))
 }
 
-/// The file of Podman, which is only read.
-fn podmans_file() -> PathBuf {
-    let run = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| {
-        PathBuf::from(format!("/run/containers/{}", isula_sys::process::user_id()))
-    });
-    run.join("containers/auth.json")
+/// The file of Podman, which is only read (containers-auth.json(5)).
+fn podmans_file(runtime_dir: Option<PathBuf>, user: u32) -> PathBuf {
+    match runtime_dir {
+        Some(dir) => dir.join("containers/auth.json"),
+        None => PathBuf::from(format!("/run/containers/{user}/auth.json")),
+    }
 }
 
 /// The credentials for a registry, if there are any.
@@ -76,7 +76,8 @@ fn podmans_file() -> PathBuf {
 pub async fn find(registry: &str) -> Result<Option<RegistryCredentials>, Failure> {
     let own = own_file().ok();
     let explicit = variable("REGISTRY_AUTH_FILE").is_some();
-    let others = (!explicit).then(podmans_file);
+    let others = (!explicit)
+        .then(|| podmans_file(variable("XDG_RUNTIME_DIR"), isula_sys::process::user_id()));
     for path in own.into_iter().chain(others) {
         let file = AuthFile::read(path)?;
         let found = match file.helper(registry)? {
@@ -97,7 +98,15 @@ pub async fn find(registry: &str) -> Result<Option<RegistryCredentials>, Failure
 
 #[cfg(test)]
 mod tests {
-    use super::{HUB, key, normal, registry_of};
+    use super::{HUB, key, normal, podmans_file, registry_of};
+
+    #[test]
+    fn podmans_file_is_where_podman_has_it() {
+        let shown =
+            |dir: Option<&str>| podmans_file(dir.map(Into::into), 1000).display().to_string();
+        assert_eq!(shown(Some("/run/user/1000")), "/run/user/1000/containers/auth.json");
+        assert_eq!(shown(None), "/run/containers/1000/auth.json");
+    }
 
     #[test]
     fn the_registry_of_a_reference_is_its_host() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use isula_core::image::{Image, ImageId};
+use isula_core::image::{Image, ImageId, Reference};
 use jiff::{SignedDuration, Timestamp};
 use tonic::Status;
 
@@ -74,7 +74,28 @@ impl ImageFilter {
         }
     }
 
-    /// Whether an image is to be listed.
+    /// The names of an image that are to be listed, if it is: where patterns are given, those that
+    /// fit one of them.
+    pub(super) fn names<'a>(filters: &[Self], image: &'a Image) -> Option<Vec<&'a Reference>> {
+        let (patterns, others): (Vec<_>, Vec<_>) =
+            filters.iter().partition(|filter| matches!(filter, Self::Reference(_)));
+        if !others.iter().all(|filter| filter.passes(image)) {
+            return None;
+        }
+        if patterns.is_empty() {
+            return Some(image.tags.iter().collect());
+        }
+        let fits = |tag: &&Reference| patterns.iter().any(|pattern| pattern.fits(tag));
+        let names: Vec<_> = image.tags.iter().filter(fits).collect();
+        (!names.is_empty()).then_some(names)
+    }
+
+    fn fits(&self, tag: &Reference) -> bool {
+        matches!(self, Self::Reference(pattern)
+            if matches(pattern, &tag.familiar()) || matches(pattern, &tag.familiar_name()))
+    }
+
+    /// Whether an image is meant.
     pub(super) fn passes(&self, image: &Image) -> bool {
         match self {
             Self::Dangling(wanted) => image.tags.is_empty() == *wanted,
@@ -82,9 +103,7 @@ impl ImageFilter {
             Self::NotLabel(name, value) => !has_label(image, name, value.as_deref()),
             Self::Until(time) => image.created.is_some_and(|created| created < *time),
             Self::Before(ids) | Self::Since(ids) => ids.contains(&image.id),
-            Self::Reference(pattern) => image.tags.iter().any(|tag| {
-                matches(pattern, &tag.familiar()) || matches(pattern, &tag.familiar_name())
-            }),
+            Self::Reference(_) => image.tags.iter().any(|tag| self.fits(tag)),
         }
     }
 }

@@ -189,8 +189,8 @@ impl Images for Api {
         let v1::ListImagesRequest { filters } = request.into_inner();
         let all = self.engine.images();
         let filters = ImageFilter::parse(&filters, &all, &self.engine)?;
-        let chosen = all.iter().filter(|image| filters.iter().all(|filter| filter.passes(image)));
-        let images = chosen.map(|image| summary(image)).collect();
+        let named = |image: &Arc<Image>| Some(summary(image, ImageFilter::names(&filters, image)?));
+        let images = all.iter().filter_map(named).collect();
         Ok(Response::new(v1::ListImagesResponse { images }))
     }
 
@@ -254,10 +254,10 @@ impl Api {
     }
 }
 
-fn summary(image: &Image) -> v1::ImageSummary {
+fn summary(image: &Image, names: Vec<&Reference>) -> v1::ImageSummary {
     v1::ImageSummary {
         id: image.id.hex().to_owned(),
-        tags: tags(image),
+        tags: names.into_iter().map(Reference::familiar).collect(),
         digests: image.digests.iter().map(Reference::familiar).collect(),
         created_ns: image.created.map_or(0, convert::nanoseconds),
         size: image.size,
