@@ -121,6 +121,16 @@ fn a_pull_that_is_broken_off_at_the_terminal_ends_in_the_daemon_too() -> Result<
     world.finish()
 }
 
+/// Waits until the daemon keeps something of an upload, or nothing any more.
+fn until_it_keeps(world: &mut World, something: bool) -> Result<()> {
+    let began = std::time::Instant::now();
+    while keeps_something(world)? != something {
+        ensure!(began.elapsed().as_secs() < 60, "it never came to that: {something}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// Whether the daemon keeps something of an upload, in a file with a name or without.
 fn keeps_something(world: &mut World) -> Result<bool> {
     let tmp = world.path("data/storage/tmp");
@@ -140,11 +150,11 @@ fn a_load_that_is_broken_off_leaves_nothing() -> Result<()> {
         let mut client = client.spawn()?;
         let mut stdin = client.stdin.take().context("no stdin")?;
         stdin.write_all(archive.get(..archive.len() / 2).unwrap_or_default())?;
-        while !keeps_something(&mut world)? {}
+        until_it_keeps(&mut world, true)?;
         let pid = rustix::process::Pid::from_child(&client);
         rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
         assert_eq!(client.wait()?.code(), Some(130), "{command:?}");
-        while keeps_something(&mut world)? {}
+        until_it_keeps(&mut world, false)?;
         empty(&world, &["tmp", "layers", "blobs/sha256", "images", "refs"])?;
     }
     world.finish()
