@@ -121,6 +121,14 @@ impl Host for FakeHost {
         Ok(path.to_owned())
     }
 
+    /// `/link` is a symbolic link.
+    fn log_directory(&self, path: &str) -> Result<String> {
+        match path {
+            "/link" => Err(PortError::new(ErrorKind::InvalidInput, format!("{path} is a link"))),
+            _ => Ok(path.to_owned()),
+        }
+    }
+
     /// `/rootfs` has a passwd file with the user `dir`; nothing below `/missing` can be opened.
     fn read_beneath(&self, root: &str, path: &str, _: u64) -> Result<Option<Vec<u8>>> {
         match (root, path) {

@@ -1,6 +1,6 @@
 //! The keys of the Container Runtime Interface.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use isula_core::image::Reference;
 

@@ -8,7 +8,7 @@ use super::{
     ConfigError, Network,
     keys::{File, OneOrMore},
     parse,
-    resolve::Sources,
+    resolve::{Sources, absolute},
 };
 
 impl Sources<'_> {

@@ -245,7 +245,7 @@ fn mounts_are_cleaned_and_bad_ones_refused() {
 #[test]
 fn each_bad_option_is_refused_with_its_name() {
     type Change = fn(&mut HostConfig);
-    let table: [(&str, Change); 26] = [
+    let table: [(&str, Change); 28] = [
         ("rm", |h| (h.auto_remove, h.restart) = (true, RestartPolicy::Always)),
         ("log-opt", |h| h.log = LogConfig { max_files: 0, ..LogConfig::default() }),
         ("storage-opt", |h| h.storage_options = [("size".to_owned(), "0".to_owned())].into()),

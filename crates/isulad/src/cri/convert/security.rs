@@ -7,7 +7,7 @@ use isula_core::sandbox::{
 use tonic::Status;
 
 use super::{id, known, mounts, some};
-use crate::api::status::{invalid, unsupported};
+use crate::api::status::invalid;
 
 /// Whose namespaces are wanted.
 pub(super) fn namespaces(options: Option<v1::NamespaceOption>) -> Result<NamespaceModes, Status> {

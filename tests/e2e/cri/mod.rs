@@ -1,0 +1,6 @@
+//! Pods and containers over the Container Runtime Interface, above all what hostile ones try.
+
+mod floods;
+mod injection;
+mod logs;
+mod tokens;
