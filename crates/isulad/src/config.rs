@@ -99,6 +99,17 @@ pub struct Cri {
     pub pod_events: bool,
     /// Port of exec, attach and port-forward on loopback; 0 is any free one.
     pub streaming_port: u16,
+    /// With which certificate they are served; without one when absent.
+    pub streaming_tls: Option<Certificate>,
+}
+
+/// Files of a certificate, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The chain, the server's own first.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// The group of the sockets.

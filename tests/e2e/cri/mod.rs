@@ -3,4 +3,5 @@
 mod floods;
 mod injection;
 mod logs;
+mod tls;
 mod tokens;

@@ -59,6 +59,16 @@ pub struct UlimitEntry {
     pub soft: i64,
 }
 
+/// `websocket-server-tls-config`, in the form of iSulad's `tls-config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub struct StreamingTls {
+    /// The certificate's chain, PEM.
+    pub cert_file: String,
+    /// Its private key, PEM.
+    pub key_file: String,
+}
+
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -231,6 +241,7 @@ keys! {
     "cri-runtimes" => cri_runtimes: BTreeMap<String, String>,
     "pinned-images" => pinned_images: Vec<String>,
     "websocket-server-listening-port" => streaming_port: u16,
+    "websocket-server-tls-config" => streaming_tls: StreamingTls,
 }
 
 impl File {

@@ -293,7 +293,7 @@ impl Sources<'_> {
     }
 }
 
-fn absolute(origin: String, path: PathBuf) -> Result<PathBuf, ConfigError> {
+pub(super) fn absolute(origin: String, path: PathBuf) -> Result<PathBuf, ConfigError> {
     if path.is_absolute() {
         return Ok(path);
     }

@@ -7,7 +7,7 @@ use isula_core::container::{LogConfig, LogDriver, Ulimit};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, Cri, Group, Network, Sink,
+    Certificate, Config, Cri, Group, Network, Sink,
     file::parse,
     keys::{Fate, HONOURED, OTHERS},
     resolve::Sources,
@@ -117,6 +117,10 @@ fn every_honoured_key_changes_what_it_should() {
             .into(),
         pod_events: false,
         streaming_port: 10350,
+        streaming_tls: Some(Certificate {
+            chain: "/tls/cert.pem".into(),
+            key: "/tls/key.pem".into(),
+        }),
     };
     assert_eq!(config.cri, cri);
     let network = Network {
