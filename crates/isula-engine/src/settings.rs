@@ -52,6 +52,9 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// How long a start may take.
     pub start_timeout: Duration,
+    /// How long a network may take to attach or detach a sandbox: what its plugins may take, who
+    /// have a limit of their own, and taking back what they could not do.
+    pub network_timeout: Duration,
     /// How long any other call of a port may take that works on this machine alone.
     pub port_timeout: Duration,
 }
@@ -68,6 +71,7 @@ impl Default for Settings {
             umask: Umask::Normal,
             stop_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_mins(2),
+            network_timeout: Duration::from_mins(5),
             port_timeout: Duration::from_mins(1),
         }
     }

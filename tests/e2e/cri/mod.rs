@@ -3,5 +3,6 @@
 mod floods;
 mod injection;
 mod logs;
+mod network;
 mod tls;
 mod tokens;
