@@ -1,6 +1,7 @@
 //! Pods and containers over the Container Runtime Interface, above all what hostile ones try.
 
 mod floods;
+mod identity;
 mod injection;
 mod logs;
 mod network;

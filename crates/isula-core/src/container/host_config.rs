@@ -44,6 +44,9 @@ pub struct HostConfig {
     pub cap_add: Vec<String>,
     /// Capabilities taken from the default, or `ALL`.
     pub cap_drop: Vec<String>,
+    /// Capabilities that are kept by programs without capabilities of their own, whoever runs them,
+    /// `CAP_` or not, or `ALL`; they are added to the others.
+    pub cap_ambient: Vec<String>,
     /// Docker's `--security-opt`, each verified at `create`. A seccomp profile file was read by
     /// the client: `seccomp=` is followed by `unconfined` or by the profile's JSON text.
     pub security_opt: Vec<String>,

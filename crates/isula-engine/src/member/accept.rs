@@ -163,6 +163,7 @@ impl Engine {
             privileged: security.privileged,
             cap_add: security.cap_add.clone(),
             cap_drop: security.cap_drop.clone(),
+            cap_ambient: security.cap_ambient.clone(),
             security_opt,
             group_add: security.supplemental_groups.iter().map(u32::to_string).collect(),
             resources,

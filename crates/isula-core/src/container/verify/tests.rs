@@ -255,6 +255,7 @@ fn each_bad_option_is_refused_with_its_name() {
         ("oom-score-adj", |h| h.oom_score_adj = Some(1001)),
         ("cap-add", |h| h.cap_add = texts(&["NOPE"])),
         ("cap-drop", |h| h.cap_drop = texts(&["NOPE"])),
+        ("add_ambient_capabilities", |h| h.cap_ambient = texts(&["NOPE"])),
         ("security-opt", |h| h.security_opt = texts(&["nope"])),
         ("4294967296", |h| h.group_add = texts(&["4294967296"])),
         ("dns", |h| h.dns = texts(&["8.8.8"])),

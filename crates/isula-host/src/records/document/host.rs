@@ -52,6 +52,8 @@ pub(super) struct HostFile {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cap_drop: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    cap_ambient: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     security_opt: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     group_add: Vec<String>,

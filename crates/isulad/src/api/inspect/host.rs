@@ -20,6 +20,7 @@ pub(super) fn render(host: &HostConfig) -> Value {
         "VolumesFrom": [],
         "CapAdd": host.cap_add,
         "CapDrop": host.cap_drop,
+        "CapAmbient": host.cap_ambient,
         "CgroupnsMode": match host.cgroupns {
             None => "",
             Some(CgroupMode::Private) => "private",
