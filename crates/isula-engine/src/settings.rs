@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use isula_core::{
     container::{LogConfig, Ulimit},
     ports::{
-        Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords, Snapshots,
-        Volumes,
+        CdiDevices, Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords,
+        Snapshots, Volumes,
     },
     signal::Signal,
     spec::Defaults,
@@ -29,6 +29,7 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub host: Arc<dyn Host>,
+    pub cdi: Arc<dyn CdiDevices>,
 }
 
 /// The part of the daemon's configuration that the engine obeys.

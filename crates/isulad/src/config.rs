@@ -69,6 +69,8 @@ pub struct Config {
     pub proxies: ProxyEntry,
     /// The most bytes that a layer may unpack to.
     pub layer_limit: Option<u64>,
+    /// Where specifications of CDI devices are, the last directory wins; nowhere when it is off.
+    pub cdi_spec_dirs: Option<Vec<PathBuf>>,
     /// The shim.
     pub shim: PathBuf,
     /// What was passed over.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use isula_core::{error::PortError, ports::Host};
 use isula_engine::{Engine, Ports, Settings, Umask};
 use isula_host::{
+    cdi::CdiSpecs,
     host::{Kernel, Machine},
     network::{self, CniNetworks},
     pods::{self, HostPods},
@@ -75,6 +76,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         clock: Arc::new(Kernel),
         entropy: Arc::new(Kernel),
         host: Arc::new(machine),
+        cdi: Arc::new(CdiSpecs::new(config.cdi_spec_dirs.clone())),
     };
     Ok(Wired { engine: Engine::new(ports, settings(config)), records })
 }

@@ -1,5 +1,6 @@
 //! Pods and containers over the Container Runtime Interface, above all what hostile ones try.
 
+mod cdi;
 mod floods;
 mod identity;
 mod injection;

@@ -60,6 +60,8 @@ pub struct HostConfig {
     pub ulimits: Vec<Ulimit>,
     /// Device nodes of the host.
     pub devices: Vec<DeviceMapping>,
+    /// Devices of the Container Device Interface, `vendor.com/class=device`.
+    pub cdi_devices: Vec<String>,
     /// Cgroup device rules, `c 1:3 rwm`.
     pub device_cgroup_rules: Vec<String>,
     /// `NAME:ADDRESS` lines for `/etc/hosts`.

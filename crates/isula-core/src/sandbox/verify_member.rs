@@ -50,10 +50,6 @@ pub fn verify_member(
     }
     apparmor(new, facts)?;
     seccomp(new)?;
-    if let Some(name) = new.cdi_devices.first() {
-        let (field, value) = ("CDI_devices", name.clone());
-        return Err(Invalid::Unsupported { field, value, why: "no CDI specifications are read" });
-    }
     for paths in [&mut new.security.masked_paths, &mut new.security.readonly_paths] {
         for entry in paths.iter_mut().flatten() {
             *entry = path::clean("masked or read-only path", entry)?;

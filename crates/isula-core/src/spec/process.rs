@@ -7,7 +7,7 @@ use oci_spec::runtime::{
     User,
 };
 
-use super::{Defaults, Facts, SpecError, pod};
+use super::{Defaults, Facts, SpecError, cdi, pod};
 use crate::{
     container::{
         Config, Container, ExecConfig, HostConfig, Ulimit, capability, env, security::Security,
@@ -30,6 +30,7 @@ pub(super) fn init(container: &Container, facts: &Facts<'_>) -> Result<Process, 
         .set_args(Some(config.args()))
         .set_env(Some(environment(config, &[], config.tty, &facts.user.home)))
         .set_cwd(directory(&config.working_dir));
+    cdi::edit_process(&mut process, &facts.cdi);
     Ok(process)
 }
 

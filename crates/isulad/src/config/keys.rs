@@ -109,8 +109,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     ("sup-groups", Fate::NotYet),
     ("enable-plugins", Fate::NotYet),
     ("metrics-port", Fate::NotYet),
-    ("enable-cdi", Fate::NotYet),
-    ("cdi-spec-dirs", Fate::NotYet),
     ("nri-support", Fate::NotYet),
     // Docker's.
     ("live-restore", Fate::PassedOver),
@@ -239,6 +237,8 @@ keys! {
     "default-ulimits" => default_ulimits: BTreeMap<String, UlimitEntry>,
     "enable-pod-events" => enable_pod_events: bool,
     "cri-runtimes" => cri_runtimes: BTreeMap<String, String>,
+    "enable-cdi" => enable_cdi: bool,
+    "cdi-spec-dirs" => cdi_spec_dirs: Vec<String>,
     "pinned-images" => pinned_images: Vec<String>,
     "websocket-server-listening-port" => streaming_port: u16,
     "websocket-server-tls-config" => streaming_tls: StreamingTls,

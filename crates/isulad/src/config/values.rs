@@ -75,6 +75,19 @@ impl Sources<'_> {
         })
     }
 
+    /// The directories of the specification where none are named.
+    pub(super) fn cdi_spec_dirs(&self, file: &File) -> Result<Option<Vec<PathBuf>>, ConfigError> {
+        if file.enable_cdi == Some(false) {
+            return Ok(None);
+        }
+        let Some(named) = file.cdi_spec_dirs.as_ref().filter(|named| !named.is_empty()) else {
+            return Ok(Some(["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec()));
+        };
+        let origin = || self.origin("cdi-spec-dirs");
+        let paths = named.iter().map(|text| absolute(origin(), PathBuf::from(text)));
+        paths.collect::<Result<_, _>>().map(Some)
+    }
+
     pub(super) fn hooks(&self, file: &File) -> Result<Option<serde_json::Value>, ConfigError> {
         let Some(path) = file.hook_spec.as_ref().filter(|path| !path.is_empty()) else {
             return Ok(None);

@@ -267,6 +267,7 @@ fn each_bad_option_is_refused_with_its_name() {
         ("add-host", |h| h.extra_hosts = texts(&["a:host-gateway"])),
         ("device", |h| h.devices = vec![device("/dev/null", "rwx")]),
         ("device", |h| h.devices = vec![device("dev/null", "r")]),
+        ("CDI device", |h| h.cdi_devices = texts(&["vendor.com/class"])),
         ("device-cgroup-rule", |h| h.device_cgroup_rules = texts(&["c 1:3"])),
         ("device-cgroup-rule", |h| h.device_cgroup_rules = texts(&["p 1:3 r"])),
         ("device-cgroup-rule", |h| h.device_cgroup_rules = texts(&["c 1:-3 r"])),

@@ -66,6 +66,8 @@ pub(super) struct HostFile {
     #[serde(with = "devices", skip_serializing_if = "Vec::is_empty")]
     devices: Vec<DeviceMapping>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    cdi_devices: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     device_cgroup_rules: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     extra_hosts: Vec<String>,
