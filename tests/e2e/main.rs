@@ -23,6 +23,7 @@ macro_rules! both {
 mod archives;
 mod bad_input;
 mod configuration;
+mod cri;
 mod daemon_death;
 mod exec;
 mod exit_codes;

@@ -4,13 +4,16 @@
 #![forbid(unsafe_code)]
 
 pub mod census;
+pub mod cri;
 pub mod daemon;
 pub mod images;
 pub mod programs;
 pub mod registry;
+pub mod stream;
 pub mod terminal;
 pub mod trace;
 pub mod world;
 
+pub use cri::Node;
 pub use registry::Registry;
 pub use world::{Outcome, World};

@@ -36,6 +36,13 @@ pub fn tool(name: &str) -> PathBuf {
     if unpacked.exists() { unpacked } else { PathBuf::from(name) }
 }
 
+/// A program that `tools/cri-setup.sh` built from Kubernetes' own libraries.
+pub fn kubernetes(name: &str) -> Result<PathBuf> {
+    let path = repository().join("target/tools/go/bin").join(name);
+    ensure!(path.exists(), "{} is not built: run `make test`", path.display());
+    Ok(path)
+}
+
 /// Runs a program, which must succeed; gives back its standard output without the white space at its
 /// end.
 pub fn succeed(command: &mut Command) -> Result<String> {

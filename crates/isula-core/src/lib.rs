@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cdi;
 pub mod container;
 pub mod error;
 pub mod event;

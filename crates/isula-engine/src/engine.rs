@@ -8,7 +8,7 @@ use std::{
 use isula_core::{event::Event, spec::Defaults};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Ports, Settings, events, index::Index, sandbox::SandboxIndex};
+use crate::{Ports, Settings, events, index::Index, member::OutputRoom, sandbox::SandboxIndex};
 
 /// All containers, and the use cases on them.
 pub struct Engine {
@@ -23,6 +23,8 @@ pub struct Engine {
     pub(crate) events: broadcast::Sender<Event>,
     /// Warnings about containers of sandboxes that were logged.
     pub(crate) warnings: Mutex<BTreeSet<String>>,
+    /// What `exec sync` may keep of outputs.
+    pub(crate) output_room: OutputRoom,
     /// What recovery found damaged, in words.
     pub(crate) damage: Mutex<Vec<String>>,
     /// Nothing is supervised any more.
@@ -43,6 +45,7 @@ impl Engine {
             pod_ranges: Mutex::default(),
             events: broadcast::Sender::new(events::CAPACITY),
             warnings: Mutex::default(),
+            output_room: OutputRoom::default(),
             damage: Mutex::default(),
             retired: watch::Sender::new(false),
         })

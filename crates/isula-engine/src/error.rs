@@ -58,6 +58,15 @@ pub enum Error {
         /// How long it might take.
         limit: Duration,
     },
+    /// A process was killed for its output.
+    #[error(
+        "the command in container {container} was killed: the outputs of all commands that are \
+         waited for take too much memory"
+    )]
+    OutputRoom {
+        /// The container.
+        container: String,
+    },
     /// Several ids begin so.
     #[error("multiple IDs found with provided prefix: {0}")]
     Ambiguous(String),
@@ -162,6 +171,7 @@ impl Error {
             | Self::StillRunning(..) => ErrorKind::WrongState,
             Self::NoLog(_) | Self::SystemdCgroup(_) => ErrorKind::Unsupported,
             Self::Port { source, .. } | Self::Store(source) => source.kind(),
+            Self::OutputRoom { .. } => ErrorKind::ResourceExhausted,
             Self::Deadline { .. } | Self::ExecTimeout { .. } => ErrorKind::DeadlineExceeded,
         }
     }

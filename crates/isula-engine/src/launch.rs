@@ -80,6 +80,7 @@ impl Engine {
             sources: self.sources(container).await?,
             devices: self.devices(container).await?,
             pod: self.pod_facts(container).await?,
+            cdi: self.cdi_edits(container).await?,
         };
         let spec = spec::build(container, &facts)?;
         let host_files = self.host_files(container).await?;

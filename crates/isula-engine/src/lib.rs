@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod container;
+mod devices;
 mod engine;
 mod error;
 mod events;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use isula_core::{
     container::{LogConfig, Ulimit},
     ports::{
-        Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords, Snapshots,
-        Volumes,
+        CdiDevices, Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords,
+        Snapshots, Volumes,
     },
     signal::Signal,
     spec::Defaults,
@@ -29,6 +29,7 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub host: Arc<dyn Host>,
+    pub cdi: Arc<dyn CdiDevices>,
 }
 
 /// The part of the daemon's configuration that the engine obeys.
@@ -52,6 +53,9 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// How long a start may take.
     pub start_timeout: Duration,
+    /// How long a network may take to attach or detach a sandbox: what its plugins may take, who
+    /// have a limit of their own, and taking back what they could not do.
+    pub network_timeout: Duration,
     /// How long any other call of a port may take that works on this machine alone.
     pub port_timeout: Duration,
 }
@@ -68,6 +72,7 @@ impl Default for Settings {
             umask: Umask::Normal,
             stop_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_mins(2),
+            network_timeout: Duration::from_mins(5),
             port_timeout: Duration::from_mins(1),
         }
     }

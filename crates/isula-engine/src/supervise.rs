@@ -219,6 +219,7 @@ mod tests {
             clock: world.clock,
             entropy: world.entropy,
             host: world.host,
+            cdi: world.cdi,
         };
         let engine = Engine::new(ports, Settings::default());
         let started = Timestamp::UNIX_EPOCH;

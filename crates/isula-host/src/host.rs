@@ -146,6 +146,26 @@ impl Host for Machine {
         })
     }
 
+    fn log_directory(&self, path: &str) -> Result<String> {
+        // The root itself has no parent, and no name.
+        let Some((parent, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty())
+        else {
+            return Ok(path.to_owned());
+        };
+        let parent = self.bind_source(if parent.is_empty() { "/" } else { parent }, true)?;
+        let real = format!("{}/{name}", parent.trim_end_matches('/'));
+        match fs::symlink_metadata(&real) {
+            Ok(found) if found.is_dir() => Ok(real),
+            Ok(found) => {
+                let what = if found.is_symlink() { "a symbolic link" } else { "no directory" };
+                let message = format!("log_directory {path} is {what}");
+                Err(PortError::new(ErrorKind::InvalidInput, message))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(real),
+            Err(error) => Err(PortError::io(format!("cannot use log_directory {path}"), error)),
+        }
+    }
+
     fn read_beneath(&self, root: &str, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         read_beneath(root, path, limit)
             .map_err(|error| PortError::io(format!("cannot read {path} beneath {root}"), error))
@@ -359,6 +379,32 @@ mod tests {
         assert!(!facts.operating_system.is_empty());
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         assert_eq!(facts.hostname, name.trim());
+    }
+
+    #[test]
+    fn a_log_directory_may_lie_behind_a_link_and_be_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        fs::create_dir(at("real")).unwrap();
+        std::os::unix::fs::symlink("real", at("logs")).unwrap();
+        let machine = Machine::read();
+        let real = |name: &str| machine.log_directory(&at(name));
+        // It need not be there; what is above it is made.
+        assert_eq!(real("logs/pod").unwrap(), at("real/pod"));
+        assert_eq!(real("logs/new/pod").unwrap(), at("real/new/pod"));
+        assert!(fs::metadata(at("real/new")).unwrap().is_dir());
+        fs::create_dir(at("real/pod")).unwrap();
+        assert_eq!(real("logs/pod").unwrap(), at("real/pod"));
+        std::os::unix::fs::symlink("pod", at("real/link")).unwrap();
+        fs::write(at("real/file"), "").unwrap();
+        for name in ["logs", "logs/link", "logs/file"] {
+            let error = real(name).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
+            assert!(error.to_string().contains("log_directory"), "{error}");
+        }
+        assert_eq!(machine.log_directory("/").unwrap(), "/");
+        assert_eq!(machine.log_directory("/no-such-directory").unwrap(), "/no-such-directory");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cdi;
 pub mod host;
 pub mod logs;
 pub mod network;

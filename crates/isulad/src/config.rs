@@ -69,6 +69,8 @@ pub struct Config {
     pub proxies: ProxyEntry,
     /// The most bytes that a layer may unpack to.
     pub layer_limit: Option<u64>,
+    /// Where specifications of CDI devices are, the last directory wins; nowhere when it is off.
+    pub cdi_spec_dirs: Option<Vec<PathBuf>>,
     /// The shim.
     pub shim: PathBuf,
     /// What was passed over.
@@ -99,6 +101,17 @@ pub struct Cri {
     pub pod_events: bool,
     /// Port of exec, attach and port-forward on loopback; 0 is any free one.
     pub streaming_port: u16,
+    /// With which certificate they are served; without one when absent.
+    pub streaming_tls: Option<Certificate>,
+}
+
+/// Files of a certificate, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The chain, the server's own first.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// The group of the sockets.

@@ -204,7 +204,9 @@ fn cri_settings(config: &Config) -> cri::Settings {
 /// The server of exec, attach and port-forward, on loopback.
 async fn streaming(config: &Config, wired: &Wired) -> Result<Arc<streaming::Server>, DaemonError> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.cri.streaming_port));
-    let options = streaming::Options { address, ..streaming::Options::default() };
+    let tls = config.cri.streaming_tls.clone();
+    let tls = tls.map(|files| streaming::Tls { certificate: files.chain, key: files.key });
+    let options = streaming::Options { address, tls, ..streaming::Options::default() };
     let joiner = Arc::new(cri::Joiner(Arc::clone(&wired.engine)));
     Ok(streaming::Server::bind(options, joiner).await?)
 }

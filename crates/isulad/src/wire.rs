@@ -1,10 +1,11 @@
 //! The one place that knows which adaptors stand behind the ports.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use isula_core::{error::PortError, ports::Host};
 use isula_engine::{Engine, Ports, Settings, Umask};
 use isula_host::{
+    cdi::CdiSpecs,
     host::{Kernel, Machine},
     network::{self, CniNetworks},
     pods::{self, HostPods},
@@ -18,6 +19,8 @@ use crate::config::Config;
 
 /// The most bytes that a layer may unpack to where nothing is configured: far more than any has.
 const LAYER_LIMIT: u64 = 256 << 30;
+/// What an attachment may take beyond its plugins.
+const NETWORK_MARGIN: Duration = Duration::from_mins(1);
 
 /// The engine and what must be closed with it.
 pub struct Wired {
@@ -73,6 +76,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         clock: Arc::new(Kernel),
         entropy: Arc::new(Kernel),
         host: Arc::new(machine),
+        cdi: Arc::new(CdiSpecs::new(config.cdi_spec_dirs.clone())),
     };
     Ok(Wired { engine: Engine::new(ports, settings(config)), records })
 }
@@ -88,6 +92,8 @@ fn settings(config: &Config) -> Settings {
         hooks: config.hooks.clone(),
         umask: if config.secure_umask { Umask::Secure } else { Umask::Normal },
         start_timeout: config.start_timeout,
+        // ADD, and DEL after it has failed, each up to its own limit; then some.
+        network_timeout: config.network.timeout.saturating_mul(2).saturating_add(NETWORK_MARGIN),
         ..Settings::default()
     }
 }

@@ -115,9 +115,18 @@ pub fn wanted(
     })
 }
 
-fn entries(
+/// The ambient set: what `add` names, which belongs to all other sets as well (CRI).
+///
+/// # Errors
+/// A name that is no capability.
+pub fn ambient(add: &[String]) -> Result<BTreeSet<&'static str>, Invalid> {
+    let (all, added) = entries("add_ambient_capabilities", add)?;
+    Ok(if all { NAMES.iter().copied().collect() } else { added })
+}
+
+fn entries<'a>(
     field: &'static str,
-    texts: &[String],
+    texts: impl IntoIterator<Item = &'a String>,
 ) -> Result<(bool, BTreeSet<&'static str>), Invalid> {
     let mut all = false;
     let mut names = BTreeSet::new();
@@ -136,7 +145,10 @@ fn entries(
 ///
 /// # Errors
 /// A name that is no capability.
-pub fn missing(add: &[String], available: &[String]) -> Result<Vec<&'static str>, Invalid> {
+pub fn missing<'a>(
+    add: impl IntoIterator<Item = &'a String>,
+    available: &[String],
+) -> Result<Vec<&'static str>, Invalid> {
     let (_, added) = entries("cap-add", add)?;
     Ok(added.into_iter().filter(|name| !available.iter().any(|have| have == name)).collect())
 }

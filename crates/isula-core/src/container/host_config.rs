@@ -44,6 +44,9 @@ pub struct HostConfig {
     pub cap_add: Vec<String>,
     /// Capabilities taken from the default, or `ALL`.
     pub cap_drop: Vec<String>,
+    /// Capabilities that are kept by programs without capabilities of their own, whoever runs them,
+    /// `CAP_` or not, or `ALL`; they are added to the others.
+    pub cap_ambient: Vec<String>,
     /// Docker's `--security-opt`, each verified at `create`. A seccomp profile file was read by
     /// the client: `seccomp=` is followed by `unconfined` or by the profile's JSON text.
     pub security_opt: Vec<String>,
@@ -57,6 +60,8 @@ pub struct HostConfig {
     pub ulimits: Vec<Ulimit>,
     /// Device nodes of the host.
     pub devices: Vec<DeviceMapping>,
+    /// Devices of the Container Device Interface, `vendor.com/class=device`.
+    pub cdi_devices: Vec<String>,
     /// Cgroup device rules, `c 1:3 rwm`.
     pub device_cgroup_rules: Vec<String>,
     /// `NAME:ADDRESS` lines for `/etc/hosts`.

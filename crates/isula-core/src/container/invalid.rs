@@ -1,6 +1,6 @@
 //! Why a request to make a container is refused, whatever the state of the engine.
 
-use crate::{error::ErrorKind, user::UserError};
+use crate::{cdi::CdiNameError, error::ErrorKind, user::UserError};
 
 /// What is wrong with a request. Each message names the option and the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum Invalid {
     /// The user or one of the groups.
     #[error(transparent)]
     User(#[from] UserError),
+    /// The name of a device.
+    #[error(transparent)]
+    Cdi(#[from] CdiNameError),
 }
 
 impl Invalid {

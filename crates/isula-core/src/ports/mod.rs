@@ -1,6 +1,7 @@
 //! The ports: what the engine needs from the world, each a trait that an adaptor of `isula-host`
 //! or `isula-image` fulfils, and a fake in `crate::testing`.
 
+mod cdi;
 mod images;
 mod networks;
 mod pods;
@@ -9,6 +10,7 @@ mod runtime;
 mod snapshots;
 mod system;
 
+pub use cdi::{CdiDevices, CdiEdits, CdiHook, CdiMount, CdiNode};
 pub use images::{
     CheckResult, CheckSink, Checked, Credentials, ImageChange, ImageFormat, Images, ImportOptions,
     Progress, ProgressSink, PullOptions, RemovedImage, StoredLayer,

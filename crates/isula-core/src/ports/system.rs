@@ -34,6 +34,13 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// It does not exist and must not be made, or can't be.
     fn bind_source(&self, path: &str, create: bool) -> super::Result<String>;
+    /// The directory of a sandbox's logs, without symbolic links. What is above it is made where it is
+    /// missing, and may be reached by links of the operator's; the directory itself, which containers
+    /// may be given the parent of, must be none.
+    ///
+    /// # Errors
+    /// It is a link, or something else than a directory, or can't be reached.
+    fn log_directory(&self, path: &str) -> super::Result<String>;
     /// Reads a regular file beneath a directory of the host that is a container's root file system
     /// (`--external-rootfs`), symbolic links resolved within it; `None` as in
     /// [`super::Snapshots::read`].

@@ -204,6 +204,8 @@ pub struct ContainerSecurity {
     pub cap_add: Vec<String>,
     /// Capabilities taken away, or `ALL`.
     pub cap_drop: Vec<String>,
+    /// Capabilities that a user who is not root has as well: added to all sets.
+    pub cap_ambient: Vec<String>,
     /// Whose namespaces it wants. `user` must be that of the sandbox, or absent.
     pub namespaces: NamespaceModes,
     /// SELinux label.

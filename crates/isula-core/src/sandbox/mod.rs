@@ -8,6 +8,7 @@ mod filter;
 mod member;
 mod state;
 mod stats;
+mod texts;
 mod verify;
 mod verify_member;
 
@@ -21,6 +22,7 @@ pub use member::{
 };
 pub use state::{SandboxEvent, SandboxState, SandboxTransitionError};
 pub use stats::{ContainerStats, FilesystemUsage, InterfaceUsage, SandboxStats};
+pub use texts::verify_texts;
 pub use verify::verify;
 pub use verify_member::verify_member;
 

@@ -1,6 +1,9 @@
 //! What may be asked of a sandbox: checked once, before anything is made.
 
-use super::{SandboxConfig, Scope, UserNamespace};
+use super::{
+    Metadata, SandboxConfig, Scope, UserNamespace,
+    texts::{verify_name, verify_texts},
+};
 use crate::container::{Invalid, path, sysctl_of};
 
 /// The longest host name the kernel takes (`__NEW_UTS_LEN`).
@@ -14,13 +17,12 @@ pub fn verify(config: &mut SandboxConfig) -> Result<(), Invalid> {
     if config.metadata.name.is_empty() {
         return Err(Invalid::value("metadata.name", "", "a sandbox needs a name"));
     }
-    let texts = [&config.labels, &config.annotations];
-    let texts = texts.into_iter().flatten().flat_map(|(key, value)| [key, value]);
-    let metadata = &config.metadata;
-    let mut texts = texts.chain([&metadata.name, &metadata.uid, &metadata.namespace]);
-    if let Some(text) = texts.find(|text| text.contains('\0')) {
-        return Err(Invalid::value("metadata", text, "there is a NUL character"));
-    }
+    verify_texts("label", &config.labels)?;
+    verify_texts("annotation", &config.annotations)?;
+    let Metadata { name, uid, namespace, .. } = &config.metadata;
+    verify_name("metadata.name", name)?;
+    verify_name("metadata.uid", uid)?;
+    verify_name("metadata.namespace", namespace)?;
     hostname(config)?;
     namespaces(config)?;
     dns(config)?;

@@ -1,6 +1,9 @@
 //! What may be asked of a container in a sandbox, beyond what holds for every container.
 
-use super::{NewMember, PodMount, PodMountSource, ReadOnly, Sandbox, Scope, SecurityProfile};
+use super::{
+    NewMember, PodMount, PodMountSource, ReadOnly, Sandbox, Scope, SecurityProfile,
+    texts::{verify_name, verify_texts},
+};
 use crate::{
     container::{Invalid, Propagation, path},
     ports::HostFacts,
@@ -18,6 +21,9 @@ pub fn verify_member(
     if new.metadata.name.is_empty() {
         return Err(Invalid::value("metadata.name", "", "a container needs a name"));
     }
+    verify_name("metadata.name", &new.metadata.name)?;
+    verify_texts("label", &new.labels)?;
+    verify_texts("annotation", &new.annotations)?;
     if new.image.is_empty() {
         return Err(Invalid::NoSource);
     }
@@ -44,10 +50,6 @@ pub fn verify_member(
     }
     apparmor(new, facts)?;
     seccomp(new)?;
-    if let Some(name) = new.cdi_devices.first() {
-        let (field, value) = ("CDI_devices", name.clone());
-        return Err(Invalid::Unsupported { field, value, why: "no CDI specifications are read" });
-    }
     for paths in [&mut new.security.masked_paths, &mut new.security.readonly_paths] {
         for entry in paths.iter_mut().flatten() {
             *entry = path::clean("masked or read-only path", entry)?;

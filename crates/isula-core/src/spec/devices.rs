@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 
-use super::{Device, Facts, SpecError};
+use super::{Device, SpecError};
 use crate::container::{self, HostConfig, Rule};
 
 /// Nodes that the runtime makes by itself in every container (runtime-spec, config-linux.md,
@@ -29,9 +29,9 @@ const ALLOWED: [(i64, i64); 8] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)
 const PTS: i64 = 136;
 
 /// The nodes to make beside the runtime's own.
-pub(super) fn nodes(facts: &Facts<'_>) -> Vec<LinuxDevice> {
+pub(super) fn nodes(devices: &[Device]) -> Vec<LinuxDevice> {
     let is_own = |path: &str| OWN.iter().any(|own| container::path::is_beneath(path, own));
-    facts.devices.iter().filter(|device| !is_own(&device.path)).map(node).collect()
+    devices.iter().filter(|device| !is_own(&device.path)).map(node).collect()
 }
 
 fn node(device: &Device) -> LinuxDevice {
@@ -58,7 +58,7 @@ fn kind(letter: char) -> LinuxDeviceType {
 /// The rules in their order: deny all, then Docker's defaults, the devices, the user's rules.
 pub(super) fn rules(
     host: &HostConfig,
-    facts: &Facts<'_>,
+    devices: &[Device],
 ) -> Result<Vec<LinuxDeviceCgroup>, SpecError> {
     if host.privileged {
         return Ok(vec![rule('a', None, None, "rwm")]);
@@ -68,7 +68,7 @@ pub(super) fn rules(
     let mut rules = vec![deny, rule('c', None, None, "m"), rule('b', None, None, "m")];
     rules.extend(ALLOWED.map(|(major, minor)| rule('c', Some(major), Some(minor), "rwm")));
     rules.push(rule('c', Some(PTS), None, "rwm"));
-    for device in facts.devices.iter().filter(|device| device.node.kind != 'p') {
+    for device in devices.iter().filter(|device| device.node.kind != 'p') {
         let (major, minor) = (i64::from(device.node.major), i64::from(device.node.minor));
         rules.push(rule(device.node.kind, Some(major), Some(minor), &device.access));
     }

@@ -1,4 +1,4 @@
-//! OCI hooks: the daemon's, then the container's.
+//! OCI hooks: the daemon's, then the container's, then those of its devices.
 
 use oci_spec::runtime::{Hook, Hooks};
 use serde_json::Value;
@@ -9,14 +9,11 @@ use super::SpecError;
 const POINTS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// Both sets of hooks in one; `None` when there are none.
-pub(super) fn build(
-    daemon: Option<&Value>,
-    container: Option<&Value>,
-) -> Result<Option<Hooks>, SpecError> {
+/// All sets of hooks in one, in their order; `None` when there are none.
+pub(super) fn build(sets: [Option<&Value>; 3]) -> Result<Option<Hooks>, SpecError> {
     let mut merged = serde_json::Map::new();
     for (point, list) in
-        daemon.into_iter().chain(container).map(points).collect::<Result<Vec<_>, _>>()?.concat()
+        sets.into_iter().flatten().map(points).collect::<Result<Vec<_>, _>>()?.concat()
     {
         if let Value::Array(all) = merged.entry(point).or_insert_with(|| Value::Array(Vec::new())) {
             all.extend(list);
@@ -76,11 +73,12 @@ mod tests {
     fn the_daemons_hooks_run_before_the_containers() {
         let daemon = json!({"poststop": [{"path": "/a"}], "prestart": []});
         let own = json!({"poststop": [{"path": "/b", "args": ["b", "-x"], "timeout": 3}]});
-        let hooks = build(Some(&daemon), Some(&own)).unwrap().unwrap();
+        let device = json!({"poststop": [{"path": "/c"}]});
+        let hooks = build([Some(&daemon), Some(&own), Some(&device)]).unwrap().unwrap();
         let paths: Vec<_> = hooks.poststop().as_ref().unwrap().iter().map(|h| h.path()).collect();
-        assert_eq!(paths, [std::path::Path::new("/a"), std::path::Path::new("/b")]);
-        assert_eq!(build(None, None).unwrap(), None);
-        assert_eq!(build(Some(&json!({})), None).unwrap(), None);
+        assert_eq!(paths, ["/a", "/b", "/c"].map(std::path::Path::new));
+        assert_eq!(build([None; 3]).unwrap(), None);
+        assert_eq!(build([Some(&json!({})), None, None]).unwrap(), None);
     }
 
     #[test]
@@ -94,7 +92,7 @@ mod tests {
             (json!({"poststop": [{"path": "/a", "user": "x"}]}), "user"),
             (json!({"poststop": [{}]}), "path"),
         ] {
-            let message = build(Some(&hooks), None).unwrap_err().to_string();
+            let message = build([Some(&hooks), None, None]).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, LinuxSeccomp};
 
-use super::{Facts, SpecError, devices, pod, process, resources, seccomp};
+use super::{Facts, SpecError, cdi, devices, pod, process, resources, seccomp};
 use crate::container::{
     CgroupMode, Container, HostConfig, NamespaceMode, NetworkMode, Propagation,
     security::{Seccomp, Security},
@@ -36,12 +36,13 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, S
     let security = Security::parse(&host.security_opt)?;
     let open = host.privileged || security.system_paths_unconfined;
     let parent = host.cgroup_parent.as_ref().unwrap_or(&facts.defaults.cgroup_parent);
-    let nodes = devices::nodes(facts);
+    let all = cdi::nodes(&facts.devices, &facts.cdi, &facts.user);
+    let nodes = devices::nodes(&all);
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces(host, facts)))
         .set_cgroups_path(Some(PathBuf::from(parent).join(container.id.as_str())))
-        .set_resources(Some(resources::build(host, facts)?))
+        .set_resources(Some(resources::build(host, facts, &all)?))
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(filter(host, &security, facts)?)
         .set_rootfs_propagation(propagation(container))

@@ -1,6 +1,7 @@
 //! The OCI runtime spec that a container becomes: a pure function of the container and of facts of
 //! the host. Docker's defaults wherever a user says nothing.
 
+mod cdi;
 mod devices;
 pub mod files;
 mod hooks;
@@ -24,7 +25,7 @@ use crate::{
         Config, Container, ExecConfig, HostConfig, Invalid, NamespaceMode, Ulimit, check_ulimit,
     },
     error::ErrorKind,
-    ports::{DeviceNode, HostFacts},
+    ports::{CdiEdits, DeviceNode, HostFacts},
     user::ResolvedUser,
 };
 
@@ -52,7 +53,7 @@ impl Defaults {
     /// # Errors
     /// Names the limit or the hook that is wrong.
     pub fn verify(&self) -> Result<(), SpecError> {
-        hooks::build(self.hooks.as_ref(), None)?;
+        hooks::build([self.hooks.as_ref(), None, None])?;
         self.ulimits.iter().try_for_each(check_ulimit)?;
         Ok(())
     }
@@ -79,6 +80,8 @@ pub struct Facts<'a> {
     pub pod: Option<PodFacts>,
     /// The device nodes of `--device`; with `--privileged` all of the host.
     pub devices: Vec<Device>,
+    /// What devices of the Container Device Interface change.
+    pub cdi: CdiEdits,
 }
 
 /// Files of the namespaces that are joined.
@@ -132,7 +135,8 @@ impl Facts<'_> {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.user, &self.joined, &self.sources, &self.devices, &self.pod).hash(&mut hasher);
+        (&self.user, &self.joined, &self.sources, &self.devices).hash(&mut hasher);
+        (&self.pod, &self.cdi).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -182,7 +186,11 @@ pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError
         .set_process(Some(process::init(container, facts)?))
         .set_mounts(Some(mounts::build(container, facts)?))
         .set_linux(Some(linux::build(container, facts)?))
-        .set_hooks(hooks::build(facts.defaults.hooks.as_ref(), host.hooks.as_ref())?)
+        .set_hooks(hooks::build([
+            facts.defaults.hooks.as_ref(),
+            host.hooks.as_ref(),
+            cdi::hooks(&facts.cdi).as_ref(),
+        ])?)
         .set_hostname(own_hostname(config, host, facts))
         .set_domainname(config.domainname.clone())
         .set_annotations(None);
@@ -210,6 +218,11 @@ pub fn exec_process(
     facts: (&HostFacts, &Defaults),
 ) -> Result<Process, SpecError> {
     process::exec(container, exec, user, facts)
+}
+
+/// Gives a process the groups of the container's devices.
+pub fn add_groups(process: &mut Process, edits: &CdiEdits) {
+    cdi::add_groups(process, edits);
 }
 
 /// With the host's UTS namespace there is no host name to set; the sandbox's has it already.

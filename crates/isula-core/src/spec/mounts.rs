@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Mount;
 
-use super::{Facts, SpecError, pod};
+use super::{Facts, SpecError, cdi, pod};
 use crate::container::{
     Container, HostConfig, Mount as UserMount, NamespaceMode, Propagation, Tmpfs, path,
     security::Security,
@@ -18,6 +18,7 @@ const RECURSIVE_READONLY: (u32, u32) = (5, 12);
 
 pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Vec<Mount>, SpecError> {
     let host = &container.host;
+    let devices = cdi::mounts(&facts.cdi);
     let mut mounts = system(host, facts)?;
     let directory = facts.pod.as_ref().map_or(&facts.directory, |pod| &pod.files);
     mounts.extend(files(host, directory, facts));
@@ -29,7 +30,8 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Vec<Moun
     let dev = targets().any(|target| target == "/dev");
     mounts.retain(|mount| {
         let destination = mount.destination().to_string_lossy();
-        let replaced = targets().any(|target| target == destination);
+        let replaced = targets().any(|target| target == destination)
+            || devices.iter().any(|device| device.destination() == mount.destination());
         let covered = dev && destination.starts_with("/dev/");
         !replaced && !covered
     });
@@ -39,6 +41,8 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Vec<Moun
         bind(mount, source, if recursive { Readonly::Tree } else { Readonly::Top })
     }));
     own.extend(pod::mounts(container, facts));
+    own.retain(|mount| !devices.iter().any(|it| it.destination() == mount.destination()));
+    own.extend(devices);
     // What lies deeper is mounted later.
     own.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(own);

@@ -1,13 +1,13 @@
 //! The process of a spec: arguments, environment, identity, capabilities and limits.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use oci_spec::runtime::{
     Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process,
     User,
 };
 
-use super::{Defaults, Facts, SpecError, pod};
+use super::{Defaults, Facts, SpecError, cdi, pod};
 use crate::{
     container::{
         Config, Container, ExecConfig, HostConfig, Ulimit, capability, env, security::Security,
@@ -30,6 +30,7 @@ pub(super) fn init(container: &Container, facts: &Facts<'_>) -> Result<Process, 
         .set_args(Some(config.args()))
         .set_env(Some(environment(config, &[], config.tty, &facts.user.home)))
         .set_cwd(directory(&config.working_dir));
+    cdi::edit_process(&mut process, &facts.cdi);
     Ok(process)
 }
 
@@ -67,14 +68,17 @@ fn common(
         .set_umask(Some(defaults.umask))
         .set_additional_gids(Some(resolved.additional_gids.clone()));
     let set = capabilities(host, facts, privileged)?;
-    // Never inheritable or ambient: a file with capabilities would gain them (CVE-2022-24769).
+    // What is not asked for is never inheritable or ambient: a file with capabilities would gain it
+    // (CVE-2022-24769). What is ambient must be inheritable (capabilities(7)).
+    let ambient = given(capability::ambient(&host.cap_ambient)?, facts);
+    let ambient = Some(ambient).filter(|set| !set.is_empty());
     let mut capabilities = LinuxCapabilities::default();
     capabilities
         .set_bounding(Some(set.clone()))
         .set_effective(Some(set.clone()))
         .set_permitted(Some(set))
-        .set_inheritable(None)
-        .set_ambient(None);
+        .set_inheritable(ambient.clone())
+        .set_ambient(ambient);
     let mut process = Process::default();
     process
         .set_user(user)
@@ -111,9 +115,14 @@ pub(super) fn capabilities(
     facts: &HostFacts,
     privileged: bool,
 ) -> Result<Capabilities, SpecError> {
-    let wanted = capability::wanted(privileged, &host.cap_add, &host.cap_drop)?;
+    let mut wanted = capability::wanted(privileged, &host.cap_add, &host.cap_drop)?;
+    wanted.extend(capability::ambient(&host.cap_ambient)?);
+    Ok(given(wanted, facts))
+}
+
+fn given(wanted: BTreeSet<&'static str>, facts: &HostFacts) -> Capabilities {
     let given = wanted.into_iter().filter(|name| facts.capabilities.iter().any(|has| has == name));
-    Ok(given.filter_map(|name| name.strip_prefix("CAP_")?.parse().ok()).collect())
+    given.filter_map(|name| name.strip_prefix("CAP_")?.parse().ok()).collect()
 }
 
 fn rlimits(defaults: &[Ulimit], own: &[Ulimit]) -> Option<Vec<PosixRlimit>> {

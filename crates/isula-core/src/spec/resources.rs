@@ -4,7 +4,7 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxPids, LinuxResources,
 };
 
-use super::{Facts, SpecError, devices};
+use super::{Device, Facts, SpecError, devices};
 use crate::{
     container::{HostConfig, Resources},
     ports::HostFacts,
@@ -13,9 +13,13 @@ use crate::{
 /// Microseconds; the kernel's default and what `--cpus` is a share of.
 const PERIOD: u64 = 100_000;
 
-pub(super) fn build(host: &HostConfig, facts: &Facts<'_>) -> Result<LinuxResources, SpecError> {
+pub(super) fn build(
+    host: &HostConfig,
+    facts: &Facts<'_>,
+    all: &[Device],
+) -> Result<LinuxResources, SpecError> {
     let mut resources = limits(host, facts.host);
-    resources.set_devices(Some(devices::rules(host, facts)?));
+    resources.set_devices(Some(devices::rules(host, all)?));
     Ok(resources)
 }
 

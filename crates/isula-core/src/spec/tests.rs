@@ -13,7 +13,7 @@ use crate::{
         NetworkMode, Propagation, Source, State, Tmpfs, Ulimit, capability,
     },
     id::{ContainerId, Name},
-    ports::{DeviceNode, HostFacts},
+    ports::{CdiEdits, CdiHook, CdiMount, CdiNode, DeviceNode, HostFacts},
     user::ResolvedUser,
 };
 
@@ -66,6 +66,7 @@ fn facts<'a>(host: &'a HostFacts, defaults: &'a Defaults) -> Facts<'a> {
         sources: Vec::new(),
         pod: None,
         devices: Vec::new(),
+        cdi: CdiEdits::default(),
     }
 }
 
@@ -105,6 +106,114 @@ fn mounts(spec: &Value) -> Vec<String> {
             )
         })
         .collect()
+}
+
+#[test]
+fn a_device_of_cdi_takes_the_place_of_what_is_there() {
+    let (host, defaults) = (host_facts(), defaults());
+    let mut facts = facts(&host, &defaults);
+    facts.user.uid = 1000;
+    facts.user.additional_gids = vec![5];
+    let node = |path: &str, minor| CdiNode {
+        path: path.to_owned(),
+        kind: 'c',
+        major: 195,
+        minor,
+        mode: 0o666,
+        uid: None,
+        gid: Some(7),
+        access: "rw".to_owned(),
+    };
+    let mount = |target: &str, source: &str| CdiMount {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        kind: "bind".to_owned(),
+        options: vec!["ro".to_owned(), "rbind".to_owned()],
+    };
+    facts.devices = vec![Device {
+        node: DeviceNode {
+            path: "/dev/x".to_owned(),
+            kind: 'c',
+            major: 1,
+            minor: 1,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+        },
+        path: "/dev/x".to_owned(),
+        access: "r".to_owned(),
+    }];
+    facts.cdi = CdiEdits {
+        env: vec!["A=device".to_owned(), "B=b".to_owned()],
+        nodes: vec![node("/dev/x", 1), node("/dev/y", 2), node("/dev/y", 3)],
+        mounts: vec![mount("/lib/a", "/1"), mount("/mnt", "/2"), mount("/lib/a", "/3")],
+        hooks: vec![CdiHook {
+            point: "createContainer".to_owned(),
+            path: "/hook".to_owned(),
+            args: vec!["hook".to_owned()],
+            env: Vec::new(),
+            timeout: Some(3),
+        }],
+        additional_gids: vec![0, 5, 44],
+    };
+    let container = container(|config, host| {
+        config.env = vec!["A=own".to_owned()];
+        let kind = MountKind::Bind { source: "/own".to_owned(), create: false };
+        host.mounts = vec![Mount {
+            kind,
+            target: "/mnt".to_owned(),
+            readonly: false,
+            recursive: true,
+            propagation: Propagation::Rprivate,
+            no_copy: false,
+        }];
+    });
+    facts.sources = vec!["/own".to_owned()];
+    let spec = to_value(&build(&container, &facts).unwrap());
+    let env = at(&spec, "/process/env").to_string();
+    assert!(env.contains("A=device") && env.contains("B=b") && !env.contains("A=own"), "{env}");
+    assert_eq!(at(&spec, "/process/user/additionalGids"), &json!([5, 44]));
+    let devices = at(&spec, "/linux/devices").as_array().unwrap();
+    let shown: Vec<_> = devices.iter().map(|d| (&d["path"], &d["minor"], &d["uid"])).collect();
+    assert_eq!(
+        shown,
+        [(&json!("/dev/x"), &json!(1), &json!(1000)), (&json!("/dev/y"), &json!(3), &json!(1000))]
+    );
+    let rules = at(&spec, "/linux/resources/devices").to_string();
+    assert!(rules.contains("195") && !rules.contains(r#""major":1,"minor":1}"#), "{rules}");
+    let mounts: Vec<_> = at(&spec, "/mounts")
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|mount| ["/mnt", "/lib/a"].contains(&mount["destination"].as_str().unwrap()))
+        .map(|mount| mount["source"].as_str().unwrap())
+        .collect();
+    assert_eq!(mounts, ["/2", "/3"]);
+    assert_eq!(
+        at(&spec, "/hooks/createContainer"),
+        &json!([{"path": "/hook", "args": ["hook"], "timeout": 3}])
+    );
+}
+
+#[test]
+fn ambient_capabilities_are_in_every_set_and_no_other_is_inheritable() {
+    let spec = spec(|_, host| {
+        host.cap_drop = vec!["ALL".to_owned()];
+        host.cap_add = vec!["CHOWN".to_owned()];
+        host.cap_ambient = vec!["NET_BIND_SERVICE".to_owned(), "cap_sys_nice".to_owned()];
+    });
+    let set = |name: &str| {
+        let list = at(&spec, &format!("/process/capabilities/{name}")).as_array().unwrap();
+        let mut names: Vec<_> = list.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    for name in ["ambient", "inheritable"] {
+        assert_eq!(set(name), ["CAP_NET_BIND_SERVICE", "CAP_SYS_NICE"], "{name}");
+    }
+    for name in ["bounding", "effective", "permitted"] {
+        assert_eq!(set(name), ["CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_SYS_NICE"], "{name}");
+    }
 }
 
 #[test]

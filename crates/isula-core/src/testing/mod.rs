@@ -21,7 +21,7 @@ pub use pods::{FakePods, FakeSandboxRecords};
 pub use records::FakeRecords;
 pub use runtime::FakeRuntime;
 pub use store::FakeStore;
-pub use system::{FakeClock, FakeEntropy, FakeHost};
+pub use system::{FakeCdi, FakeClock, FakeEntropy, FakeHost};
 pub use volumes::FakeVolumes;
 
 use std::{
@@ -47,6 +47,7 @@ pub struct World {
     pub clock: Arc<FakeClock>,
     pub entropy: Arc<FakeEntropy>,
     pub host: Arc<FakeHost>,
+    pub cdi: Arc<FakeCdi>,
 }
 
 impl World {
@@ -66,6 +67,7 @@ impl World {
             clock,
             entropy: Arc::new(FakeEntropy::default()),
             host: Arc::new(FakeHost::default()),
+            cdi: Arc::new(FakeCdi),
             failures,
         }
     }

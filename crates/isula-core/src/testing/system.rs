@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::locked;
 use crate::{
+    cdi::CdiName,
     container::capability,
     error::{ErrorKind, PortError},
-    ports::{Clock, DeviceNode, Entropy, Host, HostFacts, Result},
+    ports::{CdiDevices, CdiEdits, Clock, DeviceNode, Entropy, Host, HostFacts, Result},
 };
 
 /// A clock that goes one nanosecond further at each look, so that no two moments are equal.
@@ -121,6 +122,14 @@ impl Host for FakeHost {
         Ok(path.to_owned())
     }
 
+    /// `/link` is a symbolic link.
+    fn log_directory(&self, path: &str) -> Result<String> {
+        match path {
+            "/link" => Err(PortError::new(ErrorKind::InvalidInput, format!("{path} is a link"))),
+            _ => Ok(path.to_owned()),
+        }
+    }
+
     /// `/rootfs` has a passwd file with the user `dir`; nothing below `/missing` can be opened.
     fn read_beneath(&self, root: &str, path: &str, _: u64) -> Result<Option<Vec<u8>>> {
         match (root, path) {
@@ -131,5 +140,23 @@ impl Host for FakeHost {
             ("/", "/etc/hosts") => Ok(Some(b"127.0.0.1 localhost thehost\n".to_vec())),
             _ => Ok(None),
         }
+    }
+}
+
+/// Devices of the Container Device Interface: there is `vendor.com/class=one`, which sets a variable.
+#[derive(Debug, Default)]
+pub struct FakeCdi;
+
+impl CdiDevices for FakeCdi {
+    fn edits(&self, names: &[CdiName]) -> Result<CdiEdits> {
+        let mut edits = CdiEdits::default();
+        for name in names {
+            if name.to_string() != "vendor.com/class=one" {
+                let message = format!("unknown CDI device {name}");
+                return Err(PortError::new(ErrorKind::InvalidInput, message));
+            }
+            edits.env.push("DEVICE=one".to_owned());
+        }
+        Ok(edits)
     }
 }

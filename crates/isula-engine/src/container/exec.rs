@@ -2,8 +2,9 @@
 
 use isula_core::{
     container::{Container, ExecConfig, Invalid, State, path},
+    error::chain,
     id::ContainerId,
-    ports::{Attach, ExecExit, ExecStarted, ProcessId, Session},
+    ports::{Attach, CdiEdits, ExecExit, ExecStarted, ProcessId, Session},
     spec,
 };
 
@@ -63,7 +64,7 @@ impl Engine {
         config: ExecConfig,
         attach: Option<Attach>,
     ) -> Result<(std::sync::Arc<Container>, Executed, ExecStarted)> {
-        let config = verified(config)?;
+        let mut config = verified(config)?;
         let container = self.running(query)?;
         if let State::Paused(_) = container.state {
             return Err(Error::Paused(query.to_owned()));
@@ -71,7 +72,15 @@ impl Engine {
         let wanted = config.user.as_ref().unwrap_or(&container.config.user);
         let user = self.resolve_user(&container, wanted, Root::Running).await?;
         let facts = (self.ports.host.facts(), &self.defaults);
-        let process = spec::exec_process(&container, &config, &user, facts)?;
+        // It has the devices of the init process, whose specification may be gone by now.
+        let edits = self.cdi_edits(&container).await.unwrap_or_else(|error| {
+            tracing::warn!("{}", chain(&error));
+            CdiEdits::default()
+        });
+        let own = std::mem::replace(&mut config.env, edits.env.clone());
+        config.env.extend(own);
+        let mut process = spec::exec_process(&container, &config, &user, facts)?;
+        spec::add_groups(&mut process, &edits);
         let id = ProcessId(self.random_name());
         let work = self.ports.runtime.exec(&container.id, &id, &process, attach);
         let limit = self.settings.start_timeout;

@@ -163,10 +163,12 @@ impl Engine {
             privileged: security.privileged,
             cap_add: security.cap_add.clone(),
             cap_drop: security.cap_drop.clone(),
+            cap_ambient: security.cap_ambient.clone(),
             security_opt,
             group_add: security.supplemental_groups.iter().map(u32::to_string).collect(),
             resources,
             devices: new.devices.clone(),
+            cdi_devices: new.cdi_devices.clone(),
             oom_score_adj: new.oom_score_adj,
             // Its log is that of the sandbox's directory, or none.
             log: LogConfig { driver: LogDriver::None, ..LogConfig::default() },

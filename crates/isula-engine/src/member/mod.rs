@@ -10,5 +10,6 @@ mod log;
 mod stats;
 mod update;
 
-pub use exec_sync::{ExecSyncOptions, ExecSynced};
+pub(crate) use exec_sync::OutputRoom;
+pub use exec_sync::{ExecSyncOptions, ExecSynced, Kept};
 pub use update::ResourceUpdate;

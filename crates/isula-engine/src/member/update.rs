@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use isula_core::{
     container::{Container, Resources, verify_resources},
     ports::Durability,
+    sandbox::verify_texts,
     spec,
 };
 
@@ -48,6 +49,7 @@ impl Engine {
         }
         if let Some(pod) = &mut next.pod {
             pod.annotations.extend(update.annotations);
+            verify_texts("annotation", &pod.annotations)?;
         }
         let running = before.state.run().is_some();
         if running {

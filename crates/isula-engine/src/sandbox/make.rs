@@ -67,7 +67,8 @@ impl Engine {
     pub(super) async fn attach_network(&self, sandbox: &Sandbox) -> Result<Attachment> {
         let request = self.network_request(sandbox);
         let work = self.ports.networks.attach(&request);
-        self.port_of(&sandbox.id, "attach it to the network", work).await
+        let limit = self.settings.network_timeout;
+        self.port_of_within(limit, &sandbox.id, "attach it to the network", work).await
     }
 
     fn network_request(&self, sandbox: &Sandbox) -> NetworkRequest {
@@ -128,7 +129,8 @@ impl Engine {
             let found = self.port_of(id, "find its namespaces", self.ports.pods.find(id)).await;
             request.namespace = request.namespace.filter(|_| !matches!(found, Ok(None)));
             let work = self.ports.networks.detach(&request);
-            note(self.port_of(id, "detach it from the network", work).await);
+            let limit = self.settings.network_timeout;
+            note(self.port_of_within(limit, id, "detach it from the network", work).await);
             fault::point("stopp.detached");
         }
         let network: std::pin::Pin<Box<dyn Future<Output = ports::Result<()>> + Send>> =

@@ -20,7 +20,12 @@ impl Engine {
     /// failed. Nothing is left behind; where even that failed, the sandbox is there and not ready,
     /// so that its stop and removal can be asked for.
     pub async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxId> {
-        let sandbox = self.accept_sandbox(config)?;
+        let mut sandbox = self.accept_sandbox(config)?;
+        if let Some(directory) = sandbox.config.log_directory.take() {
+            let work = self.on_host(move |host| host.log_directory(&directory));
+            let real = self.port_of(&sandbox.id, "keep its logs", work).await?;
+            sandbox.config.log_directory = Some(real);
+        }
         let slot = self.sandboxes.add(sandbox.clone())?;
         let id = sandbox.id.clone();
         let Some(held) = self.hold_sandbox(&slot).await else {

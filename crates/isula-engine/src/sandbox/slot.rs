@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
 use isula_core::{
@@ -146,8 +147,18 @@ impl Engine {
         action: &'static str,
         work: impl Future<Output = ports::Result<T>>,
     ) -> Result<T> {
+        self.port_of_within(self.settings.port_timeout, id, action, work).await
+    }
+
+    /// As [`Engine::port_of`], with a limit of its own.
+    pub(super) async fn port_of_within<T>(
+        &self,
+        limit: Duration,
+        id: &SandboxId,
+        action: &'static str,
+        work: impl Future<Output = ports::Result<T>>,
+    ) -> Result<T> {
         let object = || format!("sandbox {}", id.short());
-        let limit = self.settings.port_timeout;
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(source)) => Err(Error::Port { object: object(), action, source }),

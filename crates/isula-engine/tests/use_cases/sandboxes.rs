@@ -119,6 +119,36 @@ async fn a_run_that_fails_at_any_step_leaves_nothing_and_the_name_free() {
     }
 }
 
+/// Its plugins have a limit of their own, which may be longer than that of what works on this machine
+/// alone: were they left in the middle, what they do next would be nobody's.
+#[tokio::test(start_paused = true)]
+async fn a_network_is_waited_for_longer_than_for_anything_else() {
+    let world = world();
+    let engine = engine(&world);
+    world.failures.always("networks.attach", Trouble::Hangs);
+    let error = engine.run_sandbox(config("web")).await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { seconds: 300, .. }), "{error}");
+    world.failures.clear();
+    assert_no_sandbox(&world, "after the deadline");
+    let id = engine.run_sandbox(config("web")).await.unwrap();
+    world.failures.always("networks.detach", Trouble::Hangs);
+    let error = engine.stop_sandbox(id.as_str()).await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { seconds: 300, .. }), "{error}");
+    world.failures.clear();
+    remove_sandboxes(&engine).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_directory_that_is_a_link_is_refused() {
+    let world = world();
+    let engine = engine(&world);
+    let mut wanted = config("web");
+    wanted.log_directory = Some("/link".to_owned());
+    let error = engine.run_sandbox(wanted).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_no_sandbox(&world, "after the refusal");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_and_a_removal_that_fail_can_be_asked_for_again() {
     let mut felt = 0;

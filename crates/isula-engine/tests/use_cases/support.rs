@@ -46,6 +46,7 @@ pub fn engine(world: &World) -> Arc<Engine> {
         clock: world.clock.clone(),
         entropy: world.entropy.clone(),
         host: world.host.clone(),
+        cdi: world.cdi.clone(),
     };
     Engine::new(ports, Settings::default())
 }

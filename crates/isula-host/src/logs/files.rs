@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A file of a log, whatever its name has become.
@@ -16,11 +16,10 @@ pub struct LogFile {
 const BLOCK: usize = 64 << 10;
 
 impl LogFile {
-    /// The file of this number, 0 being the current one; `None` when there is none.
+    /// The file of this number, 0 being the current one; `None` when there is none. Its path must
+    /// have no symbolic links.
     pub fn open(log: &Path, number: u32) -> io::Result<Option<Self>> {
-        let nofollow = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let flags = i32::try_from(nofollow.bits()).unwrap_or(0);
-        match File::options().read(true).custom_flags(flags).open(path(log, number)) {
+        match open(&path(log, number)) {
             Ok(file) => {
                 let metadata = file.metadata()?;
                 if !metadata.is_file() {
@@ -109,6 +108,20 @@ impl LogFile {
     }
 }
 
+/// Opens a file for reading. No link on the whole way is followed: a container may be able to write
+/// where its log is.
+fn open(path: &Path) -> io::Result<File> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(CWD, path, flags, Mode::empty(), resolve) {
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            opened => return Ok(opened?.into()),
+        }
+    }
+}
+
 /// `log` is the current file; the others have `.1`, `.2`, … added.
 fn path(log: &Path, number: u32) -> PathBuf {
     if number == 0 {
@@ -179,5 +192,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/passwd", directory.path().join(LOG)).unwrap();
         assert!(LogFile::open(&directory.path().join(LOG), 0).is_err());
+        // Nor is one above it followed.
+        std::fs::create_dir(directory.path().join("real")).unwrap();
+        std::fs::write(directory.path().join("real").join(LOG), "secret").unwrap();
+        std::os::unix::fs::symlink("real", directory.path().join("alias")).unwrap();
+        assert!(LogFile::open(&directory.path().join("real").join(LOG), 0).unwrap().is_some());
+        assert!(LogFile::open(&directory.path().join("alias").join(LOG), 0).is_err());
     }
 }

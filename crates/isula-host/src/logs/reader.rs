@@ -42,7 +42,12 @@ pub enum Progress {
 impl Reader {
     /// Begins with the oldest record, or with the last ones.
     pub fn open((log, format): (&Path, Format), tail: Option<u64>) -> io::Result<Self> {
-        let mut files = LogFile::all(log)?;
+        let log = match (format, log.parent(), log.file_name()) {
+            // The data root is the operator's, links in its path are as well.
+            (Format::Json, Some(bundle), Some(name)) => bundle.canonicalize()?.join(name),
+            _ => log.to_owned(),
+        };
+        let mut files = LogFile::all(&log)?;
         let (mut place, mut at) = (0, files.len().checked_sub(1));
         if let Some(mut wanted) = tail {
             for (index, file) in files.iter().enumerate() {
@@ -57,7 +62,7 @@ impl Reader {
             }
         }
         Ok(Self {
-            log: log.to_owned(),
+            log,
             format,
             file: at.map(|index| files.swap_remove(index)),
             place,

@@ -128,6 +128,13 @@ fn host(arguments: &Arguments, around: &Surroundings<'_>) -> Result<HostConfig, 
     let pairs = |flag: &str| -> Result<HashMap<String, String>, Failure> {
         Ok(arguments.each(flag, environment::pair)?.into_iter().collect())
     };
+    let (mut devices, mut cdi_devices) = (Vec::new(), Vec::new());
+    for named in arguments.each("device", device::named)? {
+        match named {
+            device::Named::Node(node) => devices.push(node),
+            device::Named::Cdi(name) => cdi_devices.push(name),
+        }
+    }
     Ok(HostConfig {
         runtime: text(arguments, "runtime"),
         auto_remove: arguments.on("rm"),
@@ -151,7 +158,8 @@ fn host(arguments: &Arguments, around: &Surroundings<'_>) -> Result<HostConfig, 
         sysctls: pairs("sysctl")?,
         resources: Some(resources(arguments)?),
         ulimits: arguments.each("ulimit", ulimit::ulimit)?,
-        devices: arguments.each("device", device::device)?,
+        devices,
+        cdi_devices,
         device_cgroup_rules: arguments.each("device-cgroup-rule", device::cgroup_rule)?,
         extra_hosts: arguments.each("add-host", names::extra_host)?,
         dns: arguments.each("dns", names::ip)?,

@@ -4,14 +4,31 @@ use isula_api::v1::Device;
 
 use super::size;
 
+/// A device of a `--device`.
+#[derive(Debug, PartialEq)]
+pub enum Named {
+    /// A node of the host.
+    Node(Device),
+    /// A qualified name of the Container Device Interface, which the daemon knows to read.
+    Cdi(String),
+}
+
+/// `host[:container][:permissions]`, or `vendor.com/class=device`.
+///
+/// # Errors
+/// As [`device`].
+pub fn named(text: &str) -> Result<Named, String> {
+    match !text.starts_with('/') && text.contains('=') {
+        true => Ok(Named::Cdi(text.to_owned())),
+        false => device(text).map(Named::Node),
+    }
+}
+
 /// `host[:container][:permissions]`.
 ///
 /// # Errors
-/// Relative paths, permissions other than of r, w and m, devices named by CDI.
+/// Relative paths, permissions other than of r, w and m.
 pub fn device(text: &str) -> Result<Device, String> {
-    if !text.starts_with('/') && text.contains('=') {
-        return Err("devices named by CDI are not supported in this version".to_owned());
-    }
     let parts: Vec<&str> = text.split(':').collect();
     let (host, container, permissions) = match parts.as_slice() {
         [host] => (*host, *host, "rwm"),
@@ -97,6 +114,10 @@ mod tests {
             ("/a:/b:r:w", None),
             ("vendor.com/class=name", None),
         ];
+        let cdi = "vendor.com/class=name".to_owned();
+        assert_eq!(named(&cdi), Ok(Named::Cdi(cdi)));
+        assert!(matches!(named("/dev/a=b"), Ok(Named::Node(_))));
+        assert!(named("class").is_err());
         for (text, expected) in table {
             let shown = |d: Device| format!("{} {} {}", d.host, d.container, d.permissions);
             assert_eq!(device(text).ok().map(shown).as_deref(), expected, "{text}");

@@ -1,11 +1,8 @@
 //! The file of a log in CRI's format: `TIME STREAM P|F TEXT`. Kubelet puts it aside and has it opened
 //! again; here it only grows.
 
-use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
 use isula_sys::clock::{Timespec, write_rfc3339};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -21,7 +18,8 @@ pub struct CriFile {
 }
 
 impl CriFile {
-    /// Opens the file, made if it is missing. No link beneath the log directory is followed.
+    /// Opens the file, made if it is missing. No link is followed on the whole way: those of the
+    /// operator's were resolved when the sandbox was made, and a container may make others.
     pub fn open(log: CriLog) -> io::Result<Self> {
         let file = open(&log)?;
         Ok(Self { log, file })
@@ -54,16 +52,16 @@ impl CriFile {
 }
 
 fn open(log: &CriLog) -> io::Result<OwnedFd> {
-    let absolute = Path::new(&log.directory).is_absolute();
-    if !absolute {
+    let Some(directory) = log.directory.strip_prefix('/') else {
         return Err(Errno::INVAL.into());
-    }
-    DirBuilder::new().recursive(true).mode(0o755).create(&log.directory)?;
+    };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(&log.directory, flags, Mode::empty())?;
+    let root = rustix::fs::open("/", flags, Mode::empty())?;
+    let mut directory = make_directories(&root, directory)?;
     if let Some((parents, _)) = log.path.rsplit_once('/') {
-        make_parents(&directory, parents)?;
+        directory = make_directories(&directory, parents)?;
     }
+    let name = log.path.rsplit('/').next().unwrap_or_default();
     let flags = OFlags::CREATE
         | OFlags::APPEND
         | OFlags::WRONLY
@@ -71,23 +69,29 @@ fn open(log: &CriLog) -> io::Result<OwnedFd> {
         | OFlags::NONBLOCK
         | OFlags::NOCTTY
         | OFlags::CLOEXEC;
-    let file = open_beneath(&directory, &log.path, flags)?;
+    let file = open_beneath(&directory, name, flags)?;
     let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
     // A FIFO would block, a device do anything.
     if kind.is_file() { Ok(file) } else { Err(Errno::INVAL.into()) }
 }
 
-fn make_parents(directory: &OwnedFd, parents: &str) -> io::Result<()> {
+/// Opens a directory, each part of whose path is made where it is missing. A container may change what
+/// is there at any time: nothing of it is walked twice, and no link is followed.
+fn make_directories(beneath: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut here = isula_sys::process::duplicate(directory)?;
-    for part in parents.split('/') {
-        match rustix::fs::mkdirat(&here, part, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        here = open_beneath(&here, part, flags)?;
+    let mut here = isula_sys::process::duplicate(beneath)?;
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        here = match open_beneath(&here, part, flags) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match rustix::fs::mkdirat(&here, part, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => open_beneath(&here, part, flags)?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            opened => opened?,
+        };
     }
-    Ok(())
+    Ok(here)
 }
 
 fn open_beneath(directory: impl AsFd, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
@@ -187,6 +191,15 @@ mod tests {
         for path in ["link", "away/x", "fifo", "../x", "web/../../x"] {
             assert!(log(&directory, path).is_err(), "{path}");
         }
-        assert!(!Path::new("/etc/x").exists());
+        assert!(!std::path::Path::new("/etc/x").exists());
+        // Nor is one in the place of the log directory, or above it.
+        std::fs::create_dir(at("real")).unwrap();
+        std::os::unix::fs::symlink(at("real"), at("alias")).unwrap();
+        for (place, good) in [("real", true), ("alias", false), ("alias/sub", false)] {
+            let directory = at(place).to_str().unwrap().to_owned();
+            let opened = Log::open_cri(CriLog { directory, path: "0.log".to_owned() });
+            assert_eq!(opened.is_ok(), good, "{place}");
+        }
+        assert_eq!(std::fs::read_dir(at("real")).unwrap().count(), 1);
     }
 }

@@ -1,10 +1,14 @@
 //! The keys of the Container Runtime Interface.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use isula_core::image::Reference;
 
-use super::{ConfigError, Cri, keys::File, resolve::Sources};
+use super::{
+    Certificate, ConfigError, Cri,
+    keys::{File, StreamingTls},
+    resolve::{Sources, absolute},
+};
 
 impl Sources<'_> {
     pub(super) fn cri(
@@ -29,7 +33,22 @@ impl Sources<'_> {
             pinned_images: pinned.collect::<Result<_, _>>()?,
             pod_events: file.enable_pod_events.unwrap_or(true),
             streaming_port: file.streaming_port.unwrap_or(0),
+            streaming_tls: self.streaming_tls(file)?,
         })
+    }
+
+    /// Both files or none; whether they can be used is seen when they are read.
+    fn streaming_tls(&self, file: &File) -> Result<Option<Certificate>, ConfigError> {
+        const KEY: &str = "websocket-server-tls-config";
+        let StreamingTls { cert_file, key_file } = file.streaming_tls.clone().unwrap_or_default();
+        match (cert_file.is_empty(), key_file.is_empty()) {
+            (true, true) => return Ok(None),
+            (false, true) => return Err(self.wrong(KEY, "CertFile needs KeyFile")),
+            (true, false) => return Err(self.wrong(KEY, "KeyFile needs CertFile")),
+            (false, false) => {}
+        }
+        let path = |text: String| absolute(self.origin(KEY), PathBuf::from(text));
+        Ok(Some(Certificate { chain: path(cert_file)?, key: path(key_file)? }))
     }
 
     /// A pinned image: a beginning as it stands, a reference in its full form.

@@ -59,6 +59,16 @@ pub struct UlimitEntry {
     pub soft: i64,
 }
 
+/// `websocket-server-tls-config`, in the form of iSulad's `tls-config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub struct StreamingTls {
+    /// The certificate's chain, PEM.
+    pub cert_file: String,
+    /// Its private key, PEM.
+    pub key_file: String,
+}
+
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -99,8 +109,6 @@ pub const OTHERS: &[(&str, Fate)] = &[
     ("sup-groups", Fate::NotYet),
     ("enable-plugins", Fate::NotYet),
     ("metrics-port", Fate::NotYet),
-    ("enable-cdi", Fate::NotYet),
-    ("cdi-spec-dirs", Fate::NotYet),
     ("nri-support", Fate::NotYet),
     // Docker's.
     ("live-restore", Fate::PassedOver),
@@ -229,8 +237,11 @@ keys! {
     "default-ulimits" => default_ulimits: BTreeMap<String, UlimitEntry>,
     "enable-pod-events" => enable_pod_events: bool,
     "cri-runtimes" => cri_runtimes: BTreeMap<String, String>,
+    "enable-cdi" => enable_cdi: bool,
+    "cdi-spec-dirs" => cdi_spec_dirs: Vec<String>,
     "pinned-images" => pinned_images: Vec<String>,
     "websocket-server-listening-port" => streaming_port: u16,
+    "websocket-server-tls-config" => streaming_tls: StreamingTls,
 }
 
 impl File {

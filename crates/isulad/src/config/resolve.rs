@@ -109,6 +109,7 @@ impl Sources<'_> {
             runtimes,
             container_log: self.container_log(&file)?,
             ulimits: self.ulimits(&file)?,
+            cdi_spec_dirs: self.cdi_spec_dirs(&file)?,
             hooks: self.hooks(&file)?,
             secure_umask: self.secure_umask(&file)?,
             start_timeout: self.start_timeout(&file)?,
@@ -293,7 +294,7 @@ impl Sources<'_> {
     }
 }
 
-fn absolute(origin: String, path: PathBuf) -> Result<PathBuf, ConfigError> {
+pub(super) fn absolute(origin: String, path: PathBuf) -> Result<PathBuf, ConfigError> {
     if path.is_absolute() {
         return Ok(path);
     }

@@ -7,7 +7,7 @@ use isula_core::container::{LogConfig, LogDriver, Ulimit};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, Cri, Group, Network, Sink,
+    Certificate, Config, Cri, Group, Network, Sink,
     file::parse,
     keys::{Fate, HONOURED, OTHERS},
     resolve::Sources,
@@ -48,6 +48,9 @@ fn nothing_at_all_gives_the_defaults() {
     assert!(config.runtimes.contains_key("runc"));
     assert!(config.cri.pod_events && config.cri.runtimes.is_empty());
     assert_eq!(config.cri.streaming_port, 0);
+    assert_eq!(config.cri.streaming_tls, None);
+    let cdi = ["/etc/cdi", "/var/run/cdi"].map(Into::into);
+    assert_eq!(config.cdi_spec_dirs, Some(cdi.to_vec()));
 }
 
 #[test]
@@ -74,7 +77,9 @@ fn every_honoured_key_changes_what_it_should() {
             "default-ulimits": {{"nofile": {{"Name": "nofile", "Soft": 64, "Hard": -1}}}},
             "enable-pod-events": false, "cri-runtimes": {{"vm": "kata"}},
             "pinned-images": ["pause:3.9", "registry.k8s.io/*"],
-            "websocket-server-listening-port": 10350
+            "enable-cdi": true, "cdi-spec-dirs": ["/a/cdi", "/b/cdi"],
+            "websocket-server-listening-port": 10350,
+            "websocket-server-tls-config": {{"CertFile": "/tls/cert.pem", "KeyFile": "/tls/key.pem"}}
         }}"#,
         hooks.path().display()
     );
@@ -117,6 +122,10 @@ fn every_honoured_key_changes_what_it_should() {
             .into(),
         pod_events: false,
         streaming_port: 10350,
+        streaming_tls: Some(Certificate {
+            chain: "/tls/cert.pem".into(),
+            key: "/tls/key.pem".into(),
+        }),
     };
     assert_eq!(config.cri, cri);
     let network = Network {
@@ -129,6 +138,19 @@ fn every_honoured_key_changes_what_it_should() {
     let wrong = |entry: &str| load(&format!("{{{entry}}}"), &[]).unwrap_err();
     assert!(wrong(r#""network-plugin": "x""#).contains("unknown network plugin"));
     assert!(wrong(r#""cni-conf-dir": "x""#).contains("not an absolute path"));
+    for (tls, words) in [
+        (r#"{"CertFile": "/c"}"#, "CertFile needs KeyFile"),
+        (r#"{"KeyFile": "/k"}"#, "KeyFile needs CertFile"),
+        (r#"{"CertFile": "c", "KeyFile": "/k"}"#, "not an absolute path"),
+        (r#"{"CAFile": "/c"}"#, "CAFile"),
+    ] {
+        let error = wrong(&format!(r#""websocket-server-tls-config": {tls}"#));
+        assert!(error.contains("websocket-server-tls-config") && error.contains(words), "{error}");
+    }
+    assert_eq!(config.cdi_spec_dirs, Some(vec!["/a/cdi".into(), "/b/cdi".into()]));
+    assert_eq!(good(r#"{"enable-cdi": false}"#, &[]).cdi_spec_dirs, None);
+    assert!(wrong(r#""cdi-spec-dirs": ["x"]"#).contains("not an absolute path"));
+    assert_eq!(good(r#"{"websocket-server-tls-config": {}}"#, &[]).cri.streaming_tls, None);
     assert!(wrong(r#""cni-timeout": "0s""#).contains("invalid duration"));
     assert_eq!(config.warnings.len(), 1);
     let other = good(r#"{"data-root": "/d", "exec-root": "/s"}"#, &[]);

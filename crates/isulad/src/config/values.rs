@@ -8,7 +8,7 @@ use super::{
     ConfigError, Network,
     keys::{File, OneOrMore},
     parse,
-    resolve::Sources,
+    resolve::{Sources, absolute},
 };
 
 impl Sources<'_> {
@@ -73,6 +73,19 @@ impl Sources<'_> {
             timeout: timeout
                 .ok_or_else(|| self.wrong("cni-timeout", "invalid duration: it must be as 100s"))?,
         })
+    }
+
+    /// The directories of the specification where none are named.
+    pub(super) fn cdi_spec_dirs(&self, file: &File) -> Result<Option<Vec<PathBuf>>, ConfigError> {
+        if file.enable_cdi == Some(false) {
+            return Ok(None);
+        }
+        let Some(named) = file.cdi_spec_dirs.as_ref().filter(|named| !named.is_empty()) else {
+            return Ok(Some(["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec()));
+        };
+        let origin = || self.origin("cdi-spec-dirs");
+        let paths = named.iter().map(|text| absolute(origin(), PathBuf::from(text)));
+        paths.collect::<Result<_, _>>().map(Some)
     }
 
     pub(super) fn hooks(&self, file: &File) -> Result<Option<serde_json::Value>, ConfigError> {

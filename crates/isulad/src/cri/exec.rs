@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use isula_api::runtime::v1;
 use isula_engine::member::ExecSyncOptions;
 use tonic::{Response, Status};
@@ -27,8 +28,9 @@ impl Cri {
         let done =
             self.carry_out(|engine| async move { engine.exec_sync(&id, options).await }).await?;
         Ok(Response::new(v1::ExecSyncResponse {
-            stdout: done.stdout.into(),
-            stderr: done.stderr.into(),
+            // What they keep of the room for outputs is free once the answer has been written.
+            stdout: Bytes::from_owner(done.stdout),
+            stderr: Bytes::from_owner(done.stderr),
             exit_code: done.code,
         }))
     }

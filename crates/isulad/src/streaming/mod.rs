@@ -32,6 +32,4 @@ mod tests;
 pub use request::{
     AttachRequest, Backend, Duplex, ExecRequest, PortForwardRequest, Running, Streams,
 };
-#[cfg(test)]
-pub use server::Tls;
-pub use server::{Options, Server, StreamingError};
+pub use server::{Options, Server, StreamingError, Tls};

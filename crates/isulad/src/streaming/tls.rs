@@ -18,6 +18,9 @@ pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, StreamingError> {
     let chain = CertificateDer::pem_slice_iter(&read(&tls.certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable(&tls.certificate, &error))?;
+    if chain.is_empty() {
+        return Err(unusable(&tls.certificate, &"there is no certificate in it"));
+    }
     let key = PrivateKeyDer::from_pem_slice(&read(&tls.key)?)
         .map_err(|error| unusable(&tls.key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))

@@ -1,6 +1,7 @@
 //! Device nodes and cgroup device rules.
 
 use super::super::{HostConfig, Invalid, path};
+use crate::cdi::CdiName;
 
 /// A cgroup device rule: `c 1:3 rwm`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub(super) fn verify(host: &mut HostConfig) -> Result<(), Invalid> {
             let why = "the permissions must be some of r, w and m";
             return Err(Invalid::value("device", &device.permissions, why));
         }
+    }
+    for name in &host.cdi_devices {
+        CdiName::parse(name)?;
     }
     for text in &host.device_cgroup_rules {
         rule(text)?;

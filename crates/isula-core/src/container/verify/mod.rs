@@ -36,7 +36,9 @@ pub fn verify(
     verify_config(config)?;
     verify_life(host)?;
     namespaces(config, host)?;
-    let missing = capability::missing(&host.cap_add, &facts.capabilities)?;
+    capability::ambient(&host.cap_ambient)?;
+    let added = host.cap_add.iter().chain(&host.cap_ambient);
+    let missing = capability::missing(added, &facts.capabilities)?;
     capability::wanted(host.privileged, &[], &host.cap_drop)?;
     if !missing.is_empty() {
         let missing = missing.join(", ");

@@ -245,7 +245,7 @@ fn mounts_are_cleaned_and_bad_ones_refused() {
 #[test]
 fn each_bad_option_is_refused_with_its_name() {
     type Change = fn(&mut HostConfig);
-    let table: [(&str, Change); 26] = [
+    let table: [(&str, Change); 28] = [
         ("rm", |h| (h.auto_remove, h.restart) = (true, RestartPolicy::Always)),
         ("log-opt", |h| h.log = LogConfig { max_files: 0, ..LogConfig::default() }),
         ("storage-opt", |h| h.storage_options = [("size".to_owned(), "0".to_owned())].into()),
@@ -255,6 +255,7 @@ fn each_bad_option_is_refused_with_its_name() {
         ("oom-score-adj", |h| h.oom_score_adj = Some(1001)),
         ("cap-add", |h| h.cap_add = texts(&["NOPE"])),
         ("cap-drop", |h| h.cap_drop = texts(&["NOPE"])),
+        ("add_ambient_capabilities", |h| h.cap_ambient = texts(&["NOPE"])),
         ("security-opt", |h| h.security_opt = texts(&["nope"])),
         ("4294967296", |h| h.group_add = texts(&["4294967296"])),
         ("dns", |h| h.dns = texts(&["8.8.8"])),
@@ -266,6 +267,7 @@ fn each_bad_option_is_refused_with_its_name() {
         ("add-host", |h| h.extra_hosts = texts(&["a:host-gateway"])),
         ("device", |h| h.devices = vec![device("/dev/null", "rwx")]),
         ("device", |h| h.devices = vec![device("dev/null", "r")]),
+        ("CDI device", |h| h.cdi_devices = texts(&["vendor.com/class"])),
         ("device-cgroup-rule", |h| h.device_cgroup_rules = texts(&["c 1:3"])),
         ("device-cgroup-rule", |h| h.device_cgroup_rules = texts(&["p 1:3 r"])),
         ("device-cgroup-rule", |h| h.device_cgroup_rules = texts(&["c 1:-3 r"])),

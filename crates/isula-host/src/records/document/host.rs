@@ -52,6 +52,8 @@ pub(super) struct HostFile {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cap_drop: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    cap_ambient: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     security_opt: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     group_add: Vec<String>,
@@ -63,6 +65,8 @@ pub(super) struct HostFile {
     ulimits: Vec<Ulimit>,
     #[serde(with = "devices", skip_serializing_if = "Vec::is_empty")]
     devices: Vec<DeviceMapping>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cdi_devices: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     device_cgroup_rules: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -107,6 +107,8 @@ fn host() -> HostConfig {
         privileged: true,
         cap_add: texts(&["NET_ADMIN"]),
         cap_drop: texts(&["ALL"]),
+        cap_ambient: texts(&["NET_RAW"]),
+        cdi_devices: texts(&["vendor.com/class=one"]),
         security_opt: texts(&["seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\"}"]),
         group_add: texts(&["video", "44"]),
         sysctls: map(&[("net.ipv4.ip_forward", "1".to_owned())]),

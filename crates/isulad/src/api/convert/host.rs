@@ -47,6 +47,9 @@ pub(super) fn host_config(
         resources: host.resources.map(resources).transpose()?.unwrap_or_default(),
         ulimits: host.ulimits.into_iter().map(ulimit).collect(),
         devices: host.devices.into_iter().map(device).collect(),
+        cdi_devices: host.cdi_devices,
+        // Only CRI has them.
+        cap_ambient: Vec::new(),
         device_cgroup_rules: host.device_cgroup_rules,
         extra_hosts: host.extra_hosts,
         dns: host.dns,

@@ -20,6 +20,7 @@ pub(super) fn render(host: &HostConfig) -> Value {
         "VolumesFrom": [],
         "CapAdd": host.cap_add,
         "CapDrop": host.cap_drop,
+        "CapAmbient": host.cap_ambient,
         "CgroupnsMode": match host.cgroupns {
             None => "",
             Some(CgroupMode::Private) => "private",
@@ -45,6 +46,7 @@ pub(super) fn render(host: &HostConfig) -> Value {
         "Sysctls": host.sysctls,
         "Runtime": host.runtime,
         "CgroupParent": host.cgroup_parent.as_deref().unwrap_or_default(),
+        "CdiDevices": host.cdi_devices,
         "Devices": host.devices.iter().map(|device| json!({
             "PathOnHost": device.host,
             "PathInContainer": device.container,

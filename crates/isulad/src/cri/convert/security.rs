@@ -7,7 +7,7 @@ use isula_core::sandbox::{
 use tonic::Status;
 
 use super::{id, known, mounts, some};
-use crate::api::status::{invalid, unsupported};
+use crate::api::status::invalid;
 
 /// Whose namespaces are wanted.
 pub(super) fn namespaces(options: Option<v1::NamespaceOption>) -> Result<NamespaceModes, Status> {
@@ -89,9 +89,6 @@ pub(super) fn container(
     let seccomp = profile("seccomp", context.seccomp, &context.seccomp_profile_path)?;
     let apparmor = profile("apparmor", context.apparmor, &context.apparmor_profile)?;
     let capabilities = context.capabilities.unwrap_or_default();
-    if !capabilities.add_ambient_capabilities.is_empty() {
-        return Err(unsupported("add_ambient_capabilities is not supported"));
-    }
     let user = context.run_as_user.map(|user| id("run_as_user", user.value)).transpose()?;
     let group = context.run_as_group.map(|group| id("run_as_group", group.value)).transpose()?;
     let username = some(context.run_as_username);
@@ -103,6 +100,7 @@ pub(super) fn container(
         privileged: context.privileged,
         cap_add: capabilities.add_capabilities,
         cap_drop: capabilities.drop_capabilities,
+        cap_ambient: capabilities.add_ambient_capabilities,
         namespaces: namespaces(context.namespace_options)?,
         selinux: context.selinux_options.map(selinux),
         run_as_user: user,
