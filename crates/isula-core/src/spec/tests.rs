@@ -108,12 +108,8 @@ fn mounts(spec: &Value) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn a_device_of_cdi_takes_the_place_of_what_is_there() {
-    let (host, defaults) = (host_facts(), defaults());
-    let mut facts = facts(&host, &defaults);
-    facts.user.uid = 1000;
-    facts.user.additional_gids = vec![5];
+/// What two devices of CDI might want.
+fn edits() -> CdiEdits {
     let node = |path: &str, minor| CdiNode {
         path: path.to_owned(),
         kind: 'c',
@@ -130,6 +126,27 @@ fn a_device_of_cdi_takes_the_place_of_what_is_there() {
         kind: "bind".to_owned(),
         options: vec!["ro".to_owned(), "rbind".to_owned()],
     };
+    CdiEdits {
+        env: vec!["A=device".to_owned(), "B=b".to_owned()],
+        nodes: vec![node("/dev/x", 1), node("/dev/y", 2), node("/dev/y", 3)],
+        mounts: vec![mount("/lib/a", "/1"), mount("/mnt", "/2"), mount("/lib/a", "/3")],
+        hooks: vec![CdiHook {
+            point: "createContainer".to_owned(),
+            path: "/hook".to_owned(),
+            args: vec!["hook".to_owned()],
+            env: Vec::new(),
+            timeout: Some(3),
+        }],
+        additional_gids: vec![0, 5, 44],
+    }
+}
+
+#[test]
+fn a_device_of_cdi_takes_the_place_of_what_is_there() {
+    let (host, defaults) = (host_facts(), defaults());
+    let mut facts = facts(&host, &defaults);
+    facts.user.uid = 1000;
+    facts.user.additional_gids = vec![5];
     facts.devices = vec![Device {
         node: DeviceNode {
             path: "/dev/x".to_owned(),
@@ -143,19 +160,7 @@ fn a_device_of_cdi_takes_the_place_of_what_is_there() {
         path: "/dev/x".to_owned(),
         access: "r".to_owned(),
     }];
-    facts.cdi = CdiEdits {
-        env: vec!["A=device".to_owned(), "B=b".to_owned()],
-        nodes: vec![node("/dev/x", 1), node("/dev/y", 2), node("/dev/y", 3)],
-        mounts: vec![mount("/lib/a", "/1"), mount("/mnt", "/2"), mount("/lib/a", "/3")],
-        hooks: vec![CdiHook {
-            point: "createContainer".to_owned(),
-            path: "/hook".to_owned(),
-            args: vec!["hook".to_owned()],
-            env: Vec::new(),
-            timeout: Some(3),
-        }],
-        additional_gids: vec![0, 5, 44],
-    };
+    facts.cdi = edits();
     let container = container(|config, host| {
         config.env = vec!["A=own".to_owned()];
         let kind = MountKind::Bind { source: "/own".to_owned(), create: false };

@@ -40,18 +40,10 @@ fn env(value: &str) -> String {
     )
 }
 
-#[test]
-fn json_and_yaml_say_the_same_and_all_of_it_arrives() {
-    let specs = Specs::new();
-    let source = specs.0.path().join("source");
-    fs::write(&source, "").unwrap();
-    std::os::unix::fs::symlink("source", specs.0.path().join("alias")).unwrap();
-    let alias = specs.0.path().join("alias");
-    let alias = alias.display();
-    specs.put(
-        "low/a.json",
-        &format!(
-            r#"{{"cdiVersion": "1.0.0", "kind": "vendor.com/json", "annotations": {{"a": "b"}},
+/// Everything a specification can say.
+fn in_json(alias: &std::path::Display<'_>) -> String {
+    format!(
+        r#"{{"cdiVersion": "1.0.0", "kind": "vendor.com/json", "annotations": {{"a": "b"}},
             "containerEdits": {{"env": ["ALL=1"]}},
             "devices": [
               {{"name": "one", "annotations": {{"x": "y"}}, "containerEdits": {{
@@ -65,12 +57,13 @@ fn json_and_yaml_say_the_same_and_all_of_it_arrives() {
                 "hooks": [{{"hookName": "createContainer", "path": "/bin/hook", "args": ["hook", "-x"], "env": ["H=1"], "timeout": 5}}],
                 "additionalGids": [44]}}}},
               {{"name": "two", "containerEdits": {{"env": ["B=2"]}}}}]}}"#
-        ),
-    );
-    specs.put(
-        "high/b.yaml",
-        &format!(
-            "cdiVersion: 0.7.0\nkind: vendor.com/yaml\nannotations: {{a: b}}\ncontainerEdits:\n  env: [\"ALL=1\"]\ndevices:\n\
+    )
+}
+
+/// The same in YAML, in all its ways of writing.
+fn in_yaml(alias: &std::path::Display<'_>) -> String {
+    format!(
+        "cdiVersion: 0.7.0\nkind: vendor.com/yaml\nannotations: {{a: b}}\ncontainerEdits:\n  env: [\"ALL=1\"]\ndevices:\n\
              - name: one\n  annotations:\n    x: y\n  containerEdits:\n    env:\n    - A=1\n    deviceNodes:\n\
              \x20   - path: /dev/card\n      type: c\n      major: 226\n      minor: 1\n      fileMode: 0660\n      permissions: rw\n      uid: 3\n      gid: 4\n\
              \x20   - path: /dev/nothing\n      hostPath: /dev/null\n    - {{path: /dev/pipe, type: p}}\n    mounts:\n\
@@ -78,8 +71,19 @@ fn json_and_yaml_say_the_same_and_all_of_it_arrives() {
              \x20   - {{hostPath: x, containerPath: /scratch, type: tmpfs}}\n    hooks:\n\
              \x20   - hookName: createContainer\n      path: /bin/hook\n      args: [hook, -x]\n      env: [H=1]\n      timeout: 5\n    additionalGids: [44]\n\
              - name: two\n  containerEdits: {{env: [B=2]}}\n"
-        ),
-    );
+    )
+}
+
+#[test]
+fn json_and_yaml_say_the_same_and_all_of_it_arrives() {
+    let specs = Specs::new();
+    let source = specs.0.path().join("source");
+    fs::write(&source, "").unwrap();
+    std::os::unix::fs::symlink("source", specs.0.path().join("alias")).unwrap();
+    let alias = specs.0.path().join("alias");
+    let alias = alias.display();
+    specs.put("low/a.json", &in_json(&alias));
+    specs.put("high/b.yaml", &in_yaml(&alias));
     let node = |path: &str, kind, (major, minor), mode| CdiNode {
         path: path.to_owned(),
         kind,

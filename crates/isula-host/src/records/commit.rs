@@ -77,13 +77,13 @@ impl Shared {
     }
 
     fn settle_now(&self, half: Half) -> io::Result<()> {
-        let contents = self.journal.read(half)?;
-        let (changes, _) = replay::fold(contents.payloads.iter());
-        for (id, change) in changes {
+        // One record at a time: two megabytes more, once in a while, would be kept for ever.
+        for (id, place) in self.journal.newest_in(half)? {
             let _files = locked(&self.files);
             if !self.journal.is_newest_in(half, &id) {
                 continue;
             }
+            let Ok((_, change)) = replay::read(&self.journal.read(place)?) else { continue };
             let Err(error) = replay::apply(&self.places, &self.trash, &id, &change) else {
                 continue;
             };

@@ -21,7 +21,7 @@
 mod format;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -42,6 +42,13 @@ pub(super) enum Appended {
     At(u64),
     /// The half is full: flip first.
     Full,
+}
+
+/// Where the payload of a record is in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Payload {
+    at: u64,
+    length: usize,
 }
 
 /// Whether a sync succeeded; shared by all that waited for it.
@@ -278,11 +285,27 @@ impl Journal {
         self.state().syncs
     }
 
-    /// What is in a half, as the next start would find it.
-    pub(super) fn read(&self, half: Half) -> io::Result<Contents> {
-        let mut bytes = vec![0; self.half_size];
-        self.file.read_exact_at(&mut bytes, start(half, self.half_size))?;
-        Ok(scan(&bytes))
+    /// The newest records in a half of the containers of which no newer one is in the other: where
+    /// their payloads are.
+    pub(super) fn newest_in(&self, half: Half) -> io::Result<BTreeMap<ContainerId, Payload>> {
+        let mut found = BTreeMap::new();
+        let from = start(half, self.half_size);
+        let read_at =
+            |buffer: &mut [u8], at: usize| self.file.read_exact_at(buffer, from + at as u64);
+        format::walk(self.half_size, read_at, |at, payload| {
+            if let Some(id) = id_of(payload) {
+                found.insert(id, Payload { at: from + at as u64, length: payload.len() });
+            }
+        })?;
+        found.retain(|id, _| self.is_newest_in(half, id));
+        Ok(found)
+    }
+
+    /// A payload.
+    pub(super) fn read(&self, Payload { at, length }: Payload) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
     }
 
     /// Whether a half has the newest record of a container (else the other half has a newer one).

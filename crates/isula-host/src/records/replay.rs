@@ -56,7 +56,8 @@ pub(super) fn fold<'a>(
     (newest, reasons)
 }
 
-fn read(payload: &[u8]) -> Result<(ContainerId, Change), String> {
+/// A change, from its payload.
+pub(super) fn read(payload: &[u8]) -> Result<(ContainerId, Change), String> {
     let record: Record<'_> = postcard::from_bytes(payload)
         .map_err(|error| format!("a record is unreadable: {error}"))?;
     let id = ContainerId::try_from(record.id().to_owned()).map_err(|error| error.to_string())?;

@@ -83,6 +83,36 @@ pub(super) fn scan(half: &[u8]) -> Contents {
     contents
 }
 
+/// Walks through the records of a half that count, one in memory at a time, and tells of each where
+/// its payload is. `read_at` fills the whole buffer from a place in the half.
+pub(super) fn walk(
+    size: usize,
+    mut read_at: impl FnMut(&mut [u8], usize) -> io::Result<()>,
+    mut take: impl FnMut(usize, &[u8]),
+) -> io::Result<()> {
+    let (mut at, mut chain, mut of) = (0, 0, None);
+    let mut bytes = Vec::new();
+    while at + HEADER <= size {
+        bytes.resize(HEADER, 0);
+        read_at(&mut bytes, at)?;
+        let length = bytes.get(4..8).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
+        let length = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
+        if length > size - at - HEADER {
+            break;
+        }
+        bytes.resize(HEADER + length, 0);
+        read_at(&mut bytes, at)?;
+        let Some((generation, crc, payload, _)) = next(&bytes, chain) else { break };
+        if of.is_some_and(|of| of != generation) {
+            break;
+        }
+        take(at + HEADER, payload);
+        (of, chain) = (Some(generation), crc);
+        at += HEADER + length;
+    }
+    Ok(())
+}
+
 /// The first record of these bytes, if it is whole: generation, checksum, payload, what follows.
 fn next(bytes: &[u8], chain: u32) -> Option<(u64, u32, &[u8], &[u8])> {
     let (header, rest) = bytes.split_at_checked(HEADER)?;
@@ -125,7 +155,38 @@ fn crc32(crc: u32, bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Contents, crc32, frame, scan};
+    use super::{Contents, HEADER, crc32, frame, scan, walk};
+
+    /// What a walk finds, which is what a scan finds.
+    fn walked(half: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        let mut found = Vec::new();
+        let read_at = |buffer: &mut [u8], at: usize| {
+            buffer.copy_from_slice(&half[at..at + buffer.len()]);
+            Ok(())
+        };
+        walk(half.len(), read_at, |at, payload| found.push((at, payload.to_vec()))).unwrap();
+        let payloads: Vec<&[u8]> = found.iter().map(|(_, payload)| &payload[..]).collect();
+        assert_eq!(payloads, texts(&scan(half)));
+        found
+    }
+
+    #[test]
+    fn a_walk_finds_what_a_scan_finds_and_where() {
+        let (bytes, ends) = half(&[b"one", b"", b"three", &[9; 40]], 5);
+        assert_eq!(
+            walked(&bytes).iter().map(|(at, _)| *at).collect::<Vec<_>>(),
+            [HEADER, ends[0] + HEADER, ends[1] + HEADER, ends[2] + HEADER,]
+        );
+        for cut in 0..=bytes.len() {
+            let mut torn = bytes[..cut].to_vec();
+            walked(&torn);
+            torn.resize(bytes.len() + 100, 0);
+            walked(&torn);
+        }
+        let (new, ends) = half(&[b"ONE"], 7);
+        walked(&[&new[..], &bytes[ends[0]..]].concat());
+        walked(&[0xff; 64]);
+    }
 
     fn texts(contents: &Contents) -> Vec<&[u8]> {
         contents.payloads.iter().map(Vec::as_slice).collect()
