@@ -66,13 +66,11 @@ fn script(shelf: Shelf) -> Script {
 }
 
 /// An answer for the manifest alone.
-
 fn manifest(answer: Reply) -> Script {
     Box::new(move |_| answer.clone())
 }
 
 /// A document under the tag that is pulled.
-
 fn document(media_type: &str, bytes: impl AsRef<[u8]>) -> Script {
     let mut shelf = shelved(&small());
     shelf.manifest("1", media_type, bytes.as_ref());
@@ -80,7 +78,6 @@ fn document(media_type: &str, bytes: impl AsRef<[u8]>) -> Script {
 }
 
 /// A fine image of which one layer's blob is answered so.
-
 fn layer(
     image: TestImage,
     answer: impl Fn(&Seen, &[u8]) -> Reply + Send + Sync + 'static,
