@@ -3,7 +3,7 @@
 # with what earlier runs found (target/fuzz). Ends at the first input that breaks a promise, which it names.
 #
 # Usage: tools/fuzz.sh [SECONDS [TARGET ...]]     ten minutes for each of all targets, if nothing is said
-#        tools/fuzz.sh keep                       makes fuzz/corpus the smallest part of all with the same coverage
+#        tools/fuzz.sh keep                       makes fuzz/corpus a small part of all that reaches most
 #
 # It needs a nightly compiler and cargo-fuzz: rustup toolchain install nightly && cargo install cargo-fuzz
 set -euo pipefail
@@ -18,12 +18,13 @@ for target in "$@"; do
     mkdir -p "$found"
     export ASAN_OPTIONS=detect_odr_violation=0
     if [ "$what" = keep ]; then
-        # Larger inputs reach little more and would weigh on the repository.
+        # Larger and more inputs reach little more and would weigh on the repository. What has a name was put there
+        # by a person and stays.
         fresh=$(mktemp -d)
-        "$program" -set_cover_merge=1 -max_len=4096 "$fresh" "$kept" "$found" 2>/dev/null
-        rm -rf "$kept"
-        mv "$fresh" "$kept"
-        chmod 755 "$kept"
+        "$program" -set_cover_merge=1 -max_len=1536 "$fresh" "$kept" "$found" 2>/dev/null
+        find "$kept" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -delete
+        find "$fresh" -type f -printf '%s %p\n' | sort -n | head -n 120 | cut -d ' ' -f 2- | xargs -r cp -t "$kept"
+        rm -rf "$fresh"
         echo "$target: $(find "$kept" -type f | wc -l) files, $(du -sb "$kept" | cut -f 1) bytes"
     else
         echo "$target for $what seconds"

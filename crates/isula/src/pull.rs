@@ -20,12 +20,12 @@ pub async fn pull(
 ) -> Result<PulledImage, Failure> {
     let mut progress = Progress::new(quiet);
     progress.line(&format!("Image \"{reference}\" pulling"));
-    let request = PullRequest {
-        reference: reference.to_owned(),
-        platform: platform.to_owned(),
-        credentials: credentials::find(credentials::registry_of(reference)).await?,
-    };
     let pulled = or_interrupted(async {
+        let request = PullRequest {
+            reference: reference.to_owned(),
+            platform: platform.to_owned(),
+            credentials: credentials::find(credentials::registry_of(reference)).await?,
+        };
         let mut steps = client.images().pull(request).await?.into_inner();
         while let Some(step) = steps.message().await? {
             match step.progress {

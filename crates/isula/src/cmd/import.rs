@@ -62,9 +62,10 @@ async fn run(context: &Context, arguments: &Arguments) -> Outcome {
     };
     let client = context.client().await?;
     let open = ImportInput { input: Some(Input::Open(open)) };
-    let (requests, broken) =
-        upload(file, open, |bytes| ImportInput { input: Some(Input::Data(bytes)) })?;
     let imported = or_interrupted(async {
+        // Not before: its thread must be born with the signals blocked.
+        let (requests, broken) =
+            upload(file, open, |bytes| ImportInput { input: Some(Input::Data(bytes)) })?;
         let mut images = client.images();
         tokio::select! {
             answer = images.import(requests) => Ok(answer?.into_inner()),

@@ -52,10 +52,11 @@ async fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     let open = LoadInput { input: Some(Input::Open(OpenLoad { tag, embedded })) };
     let client = context.client().await?;
-    let (requests, broken) =
-        upload(file, open, |bytes| LoadInput { input: Some(Input::Data(bytes)) })?;
     let mut progress = Progress::new(arguments.on("quiet"));
     or_interrupted(async {
+        // Not before: its thread must be born with the signals blocked.
+        let (requests, broken) =
+            upload(file, open, |bytes| LoadInput { input: Some(Input::Data(bytes)) })?;
         let load = async {
             let mut steps = client.images().load(requests).await?.into_inner();
             while let Some(step) = steps.message().await? {
