@@ -10,5 +10,6 @@ pub mod pods;
 mod ready;
 pub mod records;
 pub mod runtime;
+mod systemd;
 mod usage;
 pub mod volumes;
