@@ -1,6 +1,6 @@
 # Kubernetes' own tests of the CRI on a Debian with systemd. Each CHECK line is judged by run.sh.
 mkdir -p /mnt/more
-mount -o ro /dev/vdb /mnt/more
+mount -o ro /dev/nvme1n1 /mnt/more
 export PATH=$PATH:/mnt/more
 sysctl -qw net.ipv4.ip_forward=1
 /mnt/more/registry.sh /mnt/more/registry /run/registry 5000 2>/run/registry.log &

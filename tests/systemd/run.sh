@@ -21,9 +21,8 @@ work=$(mktemp -d /var/tmp/isula-systemd.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 
 root=$work/root payload=$work/root/payload
-mkdir -p "$root"/{bin,modules} "$payload"/{usr/bin,etc/isulad,etc/systemd/system/{sockets,multi-user}.target.wants,root}
+mkdir -p "$root/bin" "$payload"/{usr/bin,etc/isulad,etc/systemd/system/{sockets,multi-user}.target.wants,root}
 cp /bin/busybox "$root/bin/"
-find "$tools/lib/modules" -name 'virtio*.ko' -exec cp {} "$root/modules/" \;
 install -m 755 tests/systemd/init "$root/init"
 
 # As dist/ is installed: the socket is listened to, the daemon comes with the first client.
@@ -49,7 +48,11 @@ TimeoutStartSec=infinity
 UNIT
 ln -s ../scenario.service "$units/multi-user.target.wants/"
 
-disks=(-drive "file=$tools/debian/root.ext4,format=raw,if=virtio")
+disks=()
+disk() { # NAME FILE
+    disks+=(-drive "id=$1,file=$2,format=raw,if=none" -device "nvme,drive=$1,serial=$1")
+}
+disk root "$tools/debian/root.ext4"
 processors=1 limit=900
 if [ -n "$focus" ]; then
     processors=2 limit=5400
@@ -75,7 +78,7 @@ JSON
     truncate -s 512M "$work/more.ext4"
     mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$work/more" "$work/more.ext4"
     rm -rf "$work/more"
-    disks+=(-drive "file=$work/more.ext4,format=raw,if=virtio")
+    disk more "$work/more.ext4"
 else
     cp tests/systemd/scenario.sh "$payload/root/"
     tests/images/busybox.sh "$work/oci" >/dev/null

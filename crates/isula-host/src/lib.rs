@@ -7,6 +7,7 @@ pub mod host;
 pub mod logs;
 pub mod network;
 pub mod pods;
+mod program;
 mod ready;
 pub mod records;
 pub mod runtime;

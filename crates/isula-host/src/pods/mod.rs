@@ -30,7 +30,7 @@ use isula_core::sandbox::{IdMapping, InterfaceUsage, UserNamespace};
 use lcr::cgroup::{Cgroup, CgroupError, CgroupPlan, Hierarchies, Maker};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 
-use crate::runtime::Program;
+use crate::program::Program;
 use crate::systemd::{self, Systemd};
 use crate::usage::usage;
 use pins::{Directory, IPC, NETWORK, PID, USER, UTS};

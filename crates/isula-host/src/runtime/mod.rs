@@ -10,7 +10,6 @@ mod failure;
 mod keeper;
 mod link;
 mod processes;
-mod program;
 mod remains;
 mod session;
 mod shims;
@@ -44,10 +43,9 @@ pub(crate) use directory::Named;
 use directory::RunDirectory;
 use keeper::Keeper;
 use processes::cannot;
-pub(crate) use program::Program;
 use shims::Shims;
 
-use crate::systemd::Systemd;
+use crate::{program::Program, systemd::Systemd};
 
 /// What the runtimes depend on.
 #[derive(Debug, Clone)]

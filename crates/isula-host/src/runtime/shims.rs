@@ -20,7 +20,7 @@ use isulad_shim::template;
 use super::directory::Named;
 use super::failure;
 use super::link::{self, Link, unusable};
-use super::program::Program;
+use crate::program::Program;
 
 /// Makes shims.
 #[derive(Debug)]

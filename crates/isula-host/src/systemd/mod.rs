@@ -25,7 +25,7 @@ use isula_core::error::{ErrorKind, PortError};
 use isula_core::ports::Result;
 use lcr::cgroup::{Cgroup, CgroupError, Hierarchies, Maker, Version};
 
-use crate::runtime::Program;
+use crate::program::Program;
 use bus::{Bus, BusError, MANAGER, Sockets};
 use limits::{INFINITY, properties};
 use wire::{Method, Property, Value, Writer};
