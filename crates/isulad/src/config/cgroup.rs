@@ -46,11 +46,8 @@ impl Sources<'_> {
         Ok(driver)
     }
 
-    pub(super) fn cgroup_parent(
-        &self,
-        file: &File,
-        driver: CgroupDriver,
-    ) -> Result<String, ConfigError> {
+    pub(super) fn cgroup_parent(&self, file: &File) -> Result<String, ConfigError> {
+        let driver = self.cgroup_driver(file)?;
         let key = file.cgroup_parent.clone().filter(|text| !text.is_empty());
         let flag = self.flags.cgroup_parent.clone();
         let said = self.either(("cgroup-parent", flag), &[("cgroup-parent", key)]);

@@ -103,7 +103,6 @@ impl Sources<'_> {
             return Err(self.wrong("state", message));
         }
         let runtimes = runtimes(&file);
-        let cgroup_driver = self.cgroup_driver(&file)?;
         Ok(Config {
             sockets: self.sockets(&file, &state_dir)?,
             pidfile: self.pidfile(&file)?,
@@ -117,8 +116,8 @@ impl Sources<'_> {
             hooks: self.hooks(&file)?,
             secure_umask: self.secure_umask(&file)?,
             start_timeout: self.start_timeout(&file)?,
-            cgroup_parent: self.cgroup_parent(&file, cgroup_driver)?,
-            cgroup_driver,
+            cgroup_parent: self.cgroup_parent(&file)?,
+            cgroup_driver: self.cgroup_driver(&file)?,
             mirrors: several(&flags.registry_mirrors, &file.registry_mirrors),
             insecure_registries: several(&flags.insecure_registries, &file.insecure_registries),
             concurrent_downloads: match file.max_concurrent_downloads {
