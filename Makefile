@@ -12,6 +12,9 @@
 #   make interop
 #                Docker beside us: each loads and imports what the other saves and exports
 #   make fuzz    ten minutes for each target of fuzz/ (needs a nightly compiler and cargo-fuzz)
+#   make systemd the systemd driver of control groups, on a Debian with systemd in a virtual machine
+#   make systemd-critest
+#                Kubernetes' conformance tests of the CRI there (some 10 minutes)
 #   make bench-cri
 #                measures pods beside containerd
 
@@ -20,7 +23,7 @@ BIN := target/$(TARGET)/release
 RUN_BENCH := ISULA_BIN_DIR=$(CURDIR)/$(BIN) target/release/isula-bench
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: build demo test check clean critest crictl kubelet interop fuzz bench bench-cri bench-build bench-quick bench-docs bench-peers bench-single \
+.PHONY: build demo test check clean critest crictl kubelet interop fuzz systemd systemd-critest bench bench-cri bench-build bench-quick bench-docs bench-peers bench-single \
 	bench-crowd bench-floor bench-scale bench-images bench-daemon bench-counts bench-sizes
 
 build:
@@ -67,6 +70,14 @@ critest: build
 crictl: build
 	tools/setup.sh test
 	tests/cri/crictl.sh $(BIN)
+
+systemd: build
+	tools/setup.sh test
+	tests/systemd/run.sh $(BIN)
+
+systemd-critest: build
+	tools/setup.sh test
+	tests/systemd/run.sh --critest '\[Conformance\]' $(BIN)
 
 kubelet: build
 	tools/setup.sh test

@@ -133,6 +133,7 @@ need ip iproute2
 need nft nftables
 need ps procps
 need cpio cpio
+need mke2fs e2fsprogs
 need curl curl
 need iptables iptables
 need jq jq

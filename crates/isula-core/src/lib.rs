@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cdi;
+pub mod cgroup;
 pub mod container;
 pub mod error;
 pub mod event;

@@ -45,7 +45,9 @@ pub enum Error {
     #[error("unknown runtime handler: {0}")]
     UnknownHandler(String),
     /// A control group in systemd's notation.
-    #[error("cgroup_parent {0}: the systemd cgroup driver is not supported, only cgroupfs")]
+    #[error(
+        "cgroup_parent {0}: a slice needs the systemd cgroup driver (systemd-cgroup), which is off"
+    )]
     SystemdCgroup(String),
     /// A container of a sandbox is started once.
     #[error("container {0} is {1}: only a created one can be started")]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use isula_core::{
+    cgroup::CgroupDriver,
     container::{LogConfig, Ulimit},
     ports::{
         CdiDevices, Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords,
@@ -45,6 +46,8 @@ pub struct Settings {
     pub default_ulimits: Vec<Ulimit>,
     /// Cgroup below which containers are made that ask for none, absolute.
     pub cgroup_parent: String,
+    /// Who makes cgroups. With systemd the parent is the path of a slice.
+    pub cgroup_driver: CgroupDriver,
     /// OCI hooks of every container, the JSON object of the runtime-spec.
     pub hooks: Option<serde_json::Value>,
     /// The umask of init processes (`native.umask`).
@@ -68,6 +71,7 @@ impl Default for Settings {
             default_log: LogConfig::default(),
             default_ulimits: Vec::new(),
             cgroup_parent: "/isulad".to_owned(),
+            cgroup_driver: CgroupDriver::Cgroupfs,
             hooks: None,
             umask: Umask::Normal,
             stop_timeout: Duration::from_secs(10),
@@ -92,6 +96,7 @@ impl Settings {
         Defaults {
             ulimits: self.default_ulimits.clone(),
             cgroup_parent: self.cgroup_parent.clone(),
+            cgroup_driver: self.cgroup_driver,
             hooks: self.hooks.clone(),
             umask: match self.umask {
                 Umask::Secure => 0o027,

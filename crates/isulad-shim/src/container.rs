@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use isula_sys::files::Durability;
 use isula_sys::process;
 use isula_sys::signal::Signal;
-use lcr::cgroup::Cgroup;
+use lcr::cgroup::{Cgroup, MemoryEvents};
 use lcr::plan::Hooks;
 
 use crate::built;
@@ -40,6 +40,9 @@ pub struct Container {
     bundle: OwnedFd,
     /// `None` when it is taken away, or not known with an external runtime.
     cgroup: Option<Cgroup>,
+    /// Where the group may go before it is looked at.
+    memory: Option<MemoryEvents>,
+    oom_killed: bool,
     hooks: Hooks,
     recorded: Option<Durability>,
     /// Until when output is read after the end.
@@ -95,6 +98,11 @@ impl Container {
         }
         poll.add(&built.pidfd, Token::Ended(INIT), EventFlags::IN)
             .map_err(failed("watch the init process"))?;
+        let memory = built.cgroup.as_ref().and_then(Cgroup::memory_events);
+        if let Some(memory) = &memory {
+            poll.add(memory, Token::Memory, EventFlags::PRI)
+                .map_err(failed("watch the container's memory"))?;
+        }
         let pid_start = process::start_time(built.pid).unwrap_or(0);
         let started = Started { pid: built.pid, pid_start, at, warnings: built.warnings };
         Ok(Self {
@@ -105,6 +113,8 @@ impl Container {
             external,
             bundle,
             cgroup: built.cgroup,
+            memory,
+            oom_killed: false,
             hooks: built.hooks,
             recorded: None,
             aftermath: None,
@@ -120,14 +130,30 @@ impl Container {
         }
     }
 
+    /// Notes whether a process was killed for lack of memory.
+    pub fn look_at_memory(&mut self, poll: &Poll) {
+        match self.memory.as_ref().map(MemoryEvents::oom_kills) {
+            Some(Ok(kills)) => self.oom_killed |= kills > 0,
+            // The group has gone: that would be told for ever.
+            Some(Err(_)) => {
+                if let Some(memory) = self.memory.take() {
+                    poll.remove(memory);
+                }
+            }
+            None => {}
+        }
+    }
+
     /// The init process has ended with this status: reads what it left, and records its end.
     pub fn end(&mut self, poll: &Poll, code: i32, buffer: &mut Vec<u8>, durability: Durability) {
         poll.remove(&self.pidfd);
         let at = Time::now();
+        self.look_at_memory(poll);
         self.streams.drain(poll, buffer);
         self.streams.close_input(poll);
         let kills = self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok());
-        let ended = Ended { code, oom_killed: kills.is_some_and(|kills| kills > 0), at };
+        let oom_killed = self.oom_killed || kills.is_some_and(|kills| kills > 0);
+        let ended = Ended { code, oom_killed, at };
         self.ended = Some(ended);
         self.record(durability);
         self.aftermath = Some(Instant::now() + AFTERMATH);

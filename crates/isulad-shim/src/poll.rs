@@ -20,6 +20,8 @@ pub enum Token {
     Listener,
     /// The file of signals.
     Signals,
+    /// The control group has news about memory.
+    Memory,
     /// A process has ended: the init process is 0.
     Ended(u32),
     /// A part of the streams of a process.
@@ -50,6 +52,7 @@ impl Token {
             Self::Stream(process, Part::Stderr) => (5, process, 0),
             Self::Stream(process, Part::Stdin) => (6, process, 0),
             Self::Stream(process, Part::Client(client)) => (7, process, client),
+            Self::Memory => (8, 0, 0),
         };
         kind | (u64::from(client) << 16) | (u64::from(process) << 32)
     }
@@ -66,6 +69,7 @@ impl Token {
             5 => Self::Stream(process, Part::Stderr),
             6 => Self::Stream(process, Part::Stdin),
             7 => Self::Stream(process, Part::Client(u16::from_le_bytes([c0, c1]))),
+            8 => Self::Memory,
             _ => return None,
         })
     }
@@ -149,6 +153,7 @@ mod tests {
             Token::Control,
             Token::Listener,
             Token::Signals,
+            Token::Memory,
             Token::Ended(u32::MAX),
             Token::Stream(3, Part::Stdout),
             Token::Stream(4, Part::Stderr),

@@ -111,6 +111,11 @@ impl Shim {
                 while let Ok(Some(_)) = self.signals.next() {}
                 self.reap();
             }
+            Token::Memory => {
+                if let Some(container) = &mut self.container {
+                    container.look_at_memory(&self.poll);
+                }
+            }
             Token::Ended(_) => self.reap(),
             Token::Stream(process, part) => self.pump(process, part, flags),
         }

@@ -4,6 +4,7 @@
 //! not exist yet are errors that name file, line and key. Keys of former versions that change
 //! nothing here are passed over with a warning.
 
+mod cgroup;
 mod cri;
 mod file;
 mod keys;
@@ -13,7 +14,10 @@ mod values;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use isula_core::container::{LogConfig, Ulimit};
+use isula_core::{
+    cgroup::CgroupDriver,
+    container::{LogConfig, Ulimit},
+};
 use tracing::level_filters::LevelFilter;
 
 pub use keys::ProxyEntry;
@@ -51,8 +55,10 @@ pub struct Config {
     pub secure_umask: bool,
     /// How long a start may take.
     pub start_timeout: Duration,
-    /// Cgroup of all containers.
+    /// Cgroup of all containers; the path of a slice where systemd makes cgroups.
     pub cgroup_parent: String,
+    /// Who makes cgroups.
+    pub cgroup_driver: CgroupDriver,
     /// Mirrors of docker.io.
     pub mirrors: Vec<String>,
     /// Registries that need no TLS.

@@ -56,9 +56,13 @@ pub struct Flags {
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
     pub insecure_registries: Vec<String>,
 
-    /// Cgroup below which containers are made
+    /// Cgroup below which containers are made; a slice with --systemd-cgroup
     #[arg(long, value_name = "CGROUP")]
     pub cgroup_parent: Option<String>,
+
+    /// Let systemd make the cgroups of containers and pods
+    #[arg(long)]
+    pub systemd_cgroup: bool,
 
     /// The program isulad-shim; beside this program, or in /usr/bin, when absent
     #[arg(long, value_name = "FILE")]

@@ -46,6 +46,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         shim_path: config.shim.clone(),
         runtimes: config.runtimes.iter().map(external).collect(),
         cgroup_parent: config.cgroup_parent.clone(),
+        cgroup_driver: config.cgroup_driver,
         start_timeout: config.start_timeout,
     })?;
     let networks = CniNetworks::new(network::Settings {
@@ -62,6 +63,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         state_dir: config.state_dir.clone(),
         shim_path: config.shim.clone(),
         cgroup_parent: config.cgroup_parent.clone(),
+        cgroup_driver: config.cgroup_driver,
         facts: machine.facts().clone(),
     })?;
     let ports = Ports {
@@ -89,6 +91,7 @@ fn settings(config: &Config) -> Settings {
         default_log: config.container_log.clone(),
         default_ulimits: config.ulimits.clone(),
         cgroup_parent: config.cgroup_parent.clone(),
+        cgroup_driver: config.cgroup_driver,
         hooks: config.hooks.clone(),
         umask: if config.secure_umask { Umask::Secure } else { Umask::Normal },
         start_timeout: config.start_timeout,

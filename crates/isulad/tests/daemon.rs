@@ -6,7 +6,7 @@
 #[allow(dead_code, reason = "each test program needs a part of it")]
 mod support;
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use isula_api::v1;
 use support::{Daemon, Site, kind};
@@ -182,6 +182,25 @@ async fn a_wrong_configuration_is_one_line_and_nothing_is_made() {
     assert!(valid.status.success());
     assert_eq!(String::from_utf8(valid.stdout).unwrap(), "configuration OK\n");
     assert!(!site.path("data").exists());
+}
+
+#[test]
+fn without_systemd_its_driver_is_refused_in_one_line() {
+    // Tests run where something else is the first process, or beside a systemd that has the driver.
+    if Path::new("/run/systemd/system").exists() {
+        return;
+    }
+    let site = Site::new();
+    let file = site.path("daemon.json");
+    fs::write(&file, "{\"systemd-cgroup\": true}").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isulad"));
+    command.arg("--graph").arg(site.path("data")).arg("--state").arg(site.path("run"));
+    command.arg("--config").arg(file).args(["--shim", "/bin/true"]);
+    let said = command.output().unwrap();
+    let text = String::from_utf8(said.stderr).unwrap();
+    assert!(!said.status.success());
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("needs systemd as the first process of the machine"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

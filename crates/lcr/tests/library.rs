@@ -80,6 +80,7 @@ fn plan(top: &Path, config: Value) -> Plan {
         rootfs_idmapped: false,
         rootfs: Some(&rootfs),
         hierarchies: &Hierarchies::detect().unwrap(),
+        cgroup: None,
         cgroup_parent: "/lcr-library-test",
         filters: None,
     };

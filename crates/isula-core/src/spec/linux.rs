@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, LinuxSeccomp};
 
 use super::{Facts, SpecError, cdi, devices, pod, process, resources, seccomp};
+use crate::cgroup::{CgroupDriver, ContainerScope, Slice};
 use crate::container::{
     CgroupMode, Container, HostConfig, NamespaceMode, NetworkMode, Propagation,
     security::{Seccomp, Security},
@@ -41,7 +42,13 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, S
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces(host, facts)))
-        .set_cgroups_path(Some(PathBuf::from(parent).join(container.id.as_str())))
+        .set_cgroups_path(Some(match facts.defaults.cgroup_driver {
+            CgroupDriver::Cgroupfs => PathBuf::from(parent).join(container.id.as_str()),
+            CgroupDriver::Systemd => {
+                let slice = Slice::parse("cgroup-parent", parent)?;
+                ContainerScope::new(slice, container.id.as_str()).to_string().into()
+            }
+        }))
         .set_resources(Some(resources::build(host, facts, &all)?))
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(filter(host, &security, facts)?)

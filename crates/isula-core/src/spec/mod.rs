@@ -21,6 +21,7 @@ use std::{
 use oci_spec::runtime::{LinuxResources, Process, Root, Spec};
 
 use crate::{
+    cgroup::CgroupDriver,
     container::{
         Config, Container, ExecConfig, HostConfig, Invalid, NamespaceMode, Ulimit, check_ulimit,
     },
@@ -41,6 +42,8 @@ pub struct Defaults {
     pub ulimits: Vec<Ulimit>,
     /// Cgroup below which containers are made that name none, absolute.
     pub cgroup_parent: String,
+    /// Who makes cgroups.
+    pub cgroup_driver: CgroupDriver,
     /// OCI hooks that run before the container's own.
     pub hooks: Option<serde_json::Value>,
     /// The umask of the init process.

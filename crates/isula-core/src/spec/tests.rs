@@ -569,6 +569,27 @@ fn variables_have_defaults_under_the_containers_and_the_execs() {
 }
 
 #[test]
+fn with_systemd_a_container_has_a_scope_in_a_slice() {
+    let (host, mut defaults) = (host_facts(), defaults());
+    defaults.cgroup_driver = crate::cgroup::CgroupDriver::Systemd;
+    defaults.cgroup_parent = "/isulad.slice".to_owned();
+    let id = "ab".repeat(32);
+    for (parent, wanted) in [
+        (None, format!("isulad.slice:isulad:{id}")),
+        (Some("/kubepods.slice/kubepods-pod1.slice"), format!("kubepods-pod1.slice:isulad:{id}")),
+    ] {
+        let one = container(|_, host| host.cgroup_parent = parent.map(str::to_owned));
+        let spec = build(&one, &facts(&host, &defaults)).unwrap();
+        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+        assert_eq!(path, Some(PathBuf::from(wanted)));
+    }
+    let wrong = container(|_, host| host.cgroup_parent = Some("/pods".to_owned()));
+    let error = build(&wrong, &facts(&host, &defaults)).unwrap_err();
+    assert_eq!(error.kind(), crate::error::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("it must be a slice"), "{error}");
+}
+
+#[test]
 fn facts_that_change_between_starts_change_the_fingerprint() {
     let (host, defaults) = (host_facts(), defaults());
     let first = facts(&host, &defaults);

@@ -1,6 +1,7 @@
 //! `run`: the record, the namespaces, the network; then the sandbox is ready.
 
 use isula_core::{
+    cgroup::{CgroupDriver, Slice},
     error::chain,
     event::SandboxAction,
     fault,
@@ -51,14 +52,7 @@ impl Engine {
         sandbox::verify(&mut config)?;
         let runtime = self.runtime_of(&config.runtime_handler)?;
         let id = ContainerId::from_random(self.ports.entropy.random());
-        let default_parent = self.settings.cgroup_parent.trim_end_matches('/');
-        let cgroup = match &config.cgroup_parent {
-            Some(parent) => parent.clone(),
-            None => format!("{default_parent}/pod-{id}"),
-        };
-        if cgroup.split('/').any(|part| part.ends_with(".slice") || part.contains(':')) {
-            return Err(Error::SystemdCgroup(cgroup));
-        }
+        let cgroup = self.sandbox_cgroup(&id, config.cgroup_parent.as_deref())?;
         Ok(Sandbox {
             id,
             created: self.ports.clock.now(),
@@ -69,6 +63,25 @@ impl Engine {
             state: SandboxState::Starting,
             attachment: None,
         })
+    }
+
+    /// The path of a sandbox's control group: the one that is given, or one of its own.
+    fn sandbox_cgroup(&self, id: &SandboxId, given: Option<&str>) -> Result<String> {
+        const FIELD: &str = "cgroup_parent";
+        let parent = self.settings.cgroup_parent.trim_end_matches('/');
+        match (self.settings.cgroup_driver, given) {
+            (CgroupDriver::Cgroupfs, None) => Ok(format!("{parent}/pod-{id}")),
+            (CgroupDriver::Cgroupfs, Some(given)) => {
+                match given.split('/').any(|part| part.ends_with(".slice") || part.contains(':')) {
+                    true => Err(Error::SystemdCgroup(given.to_owned())),
+                    false => Ok(given.to_owned()),
+                }
+            }
+            (CgroupDriver::Systemd, None) => {
+                Ok(Slice::parse(FIELD, parent)?.child(&format!("pod{id}")).path())
+            }
+            (CgroupDriver::Systemd, Some(given)) => Ok(Slice::parse(FIELD, given)?.path()),
+        }
     }
 
     /// The OCI runtime that a handler names.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use isula_core::{
+    cgroup::CgroupDriver,
     error::ErrorKind,
     image::ImageConfig,
     sandbox::{
@@ -12,11 +13,11 @@ use isula_core::{
     testing::{Trouble, World},
 };
 use isula_engine::{
-    Engine, Error,
+    Engine, Error, Settings,
     member::{ExecSyncOptions, ResourceUpdate},
 };
 
-use crate::support::{assert_empty, engine, settle, successor, world};
+use crate::support::{assert_empty, engine, engine_with, settle, successor, world};
 
 fn config(name: &str) -> SandboxConfig {
     let mut config =
@@ -175,6 +176,44 @@ async fn a_stop_and_a_removal_that_fail_can_be_asked_for_again() {
         felt += 1;
     }
     assert!(felt >= 12, "{felt} troubles");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_systemd_a_pod_is_in_a_slice_and_in_nothing_else() {
+    let world = world();
+    let settings = Settings {
+        cgroup_driver: CgroupDriver::Systemd,
+        cgroup_parent: "/isulad.slice".to_owned(),
+        ..Settings::default()
+    };
+    let engine = engine_with(&world, settings);
+    let run = async |name: &str, parent: Option<&str>| {
+        let mut config = config(name);
+        config.cgroup_parent = parent.map(str::to_owned);
+        let id = engine.run_sandbox(config).await?;
+        Ok::<_, Error>(engine.sandbox(id.as_str()).unwrap())
+    };
+    let own = run("own", None).await.unwrap();
+    assert_eq!(own.cgroup, format!("/isulad.slice/isulad-pod{}.slice", own.id));
+    assert!(own.own_cgroup);
+    // By its name or, as kubelet has it, by its path.
+    for (name, parent) in [
+        ("name", "kubepods-burstable-pod1.slice"),
+        ("path", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice"),
+    ] {
+        let given = run(name, Some(parent)).await.unwrap();
+        let path = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice";
+        assert_eq!((&*given.cgroup, given.own_cgroup), (path, false));
+    }
+    let wrong = run("wrong", Some("/kubepods/pod1")).await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+    assert!(wrong.to_string().contains("it must be a slice"), "{wrong}");
+    let new = member(&own.id, "app");
+    let id = engine.create_member(new).await.unwrap().id;
+    engine.start_member(id.as_str()).await.unwrap();
+    remove_sandboxes(&engine).await;
+    settle().await;
+    assert_no_sandbox(&world, "systemd");
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,11 @@ pub fn world() -> World {
 
 /// A daemon in that world.
 pub fn engine(world: &World) -> Arc<Engine> {
+    engine_with(world, Settings::default())
+}
+
+/// The same with settings of its own.
+pub fn engine_with(world: &World, settings: Settings) -> Arc<Engine> {
     let ports = Ports {
         records: world.records.clone(),
         snapshots: world.store.clone(),
@@ -48,7 +53,7 @@ pub fn engine(world: &World) -> Arc<Engine> {
         host: world.host.clone(),
         cdi: world.cdi.clone(),
     };
-    Engine::new(ports, Settings::default())
+    Engine::new(ports, settings)
 }
 
 /// A new daemon after the former one is gone.

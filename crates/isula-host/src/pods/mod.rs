@@ -21,15 +21,17 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use isula_core::cgroup::{CgroupDriver, Slice};
 use isula_core::container::{HostConfig, Resources};
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::id::ContainerId;
 use isula_core::ports::{HostFacts, PodNetwork, PodPaths, PodRequest, Pods, Result, Usage};
 use isula_core::sandbox::{IdMapping, InterfaceUsage, UserNamespace};
-use lcr::cgroup::{Cgroup, CgroupError, CgroupPlan, Hierarchies};
+use lcr::cgroup::{Cgroup, CgroupError, CgroupPlan, Hierarchies, Maker};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 
-use crate::runtime::Program;
+use crate::program::Program;
+use crate::systemd::{self, Systemd};
 use crate::usage::usage;
 use pins::{Directory, IPC, NETWORK, PID, USER, UTS};
 
@@ -42,6 +44,8 @@ pub struct Settings {
     pub shim_path: PathBuf,
     /// The control group that the sandboxes' own are made in, as `pod-<id>`.
     pub cgroup_parent: String,
+    /// Who makes control groups; with systemd they are slices in the one that the parent is.
+    pub cgroup_driver: CgroupDriver,
     /// The host.
     pub facts: HostFacts,
 }
@@ -54,9 +58,10 @@ pub struct HostPods {
 
 struct Shared {
     root: PathBuf,
-    program: Program,
+    program: Arc<Program>,
     hierarchies: Hierarchies,
     cgroup_parent: String,
+    systemd: Option<Systemd>,
     facts: HostFacts,
     boot: String,
     /// One at a time makes the init of a sandbox; there is little to wait for.
@@ -67,17 +72,23 @@ impl HostPods {
     /// Takes hold of the program.
     ///
     /// # Errors
-    /// The shim's program or the control groups can't be used.
+    /// The shim's program, the control groups or systemd can't be used.
     pub fn new(settings: Settings) -> Result<Self> {
-        let Settings { state_dir, shim_path, cgroup_parent, facts } = settings;
+        let Settings { state_dir, shim_path, cgroup_parent, cgroup_driver, facts } = settings;
         let text = format!("cannot use the shim {}", shim_path.display());
         let program = Program::open(&shim_path).map_err(|error| PortError::io(text, error))?;
+        let program = Arc::new(program);
         let hierarchies =
             Hierarchies::detect().map_err(|error| cgroup(error, "use control groups"))?;
+        let systemd = match cgroup_driver {
+            CgroupDriver::Cgroupfs => None,
+            CgroupDriver::Systemd => Some(Systemd::open(&hierarchies, Arc::clone(&program))?),
+        };
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let inits = std::sync::Mutex::default();
         let root = state_dir.join("pods");
-        let shared = Shared { root, program, hierarchies, cgroup_parent, facts, boot, inits };
+        let shared =
+            Shared { root, program, hierarchies, cgroup_parent, systemd, facts, boot, inits };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -109,13 +120,7 @@ impl Shared {
 
     fn make(&self, id: &ContainerId, request: &PodRequest) -> Result<PodPaths> {
         if let Some(resources) = &request.own_cgroup {
-            let plan = CgroupPlan::new(
-                &self.hierarchies,
-                Path::new(&request.cgroup),
-                &self.limits(resources, true),
-            );
-            let made = plan.and_then(|plan| plan.create());
-            made.map_err(|error| cgroup(error, "make the control group of the sandbox"))?;
+            self.make_group(&request.cgroup, resources)?;
         }
         match self.make_pins(id, request) {
             Ok(paths) => Ok(paths),
@@ -126,6 +131,30 @@ impl Shared {
                 }
                 Err(error)
             }
+        }
+    }
+
+    fn make_group(&self, path: &str, resources: &Resources) -> Result<()> {
+        let failed = |error| cgroup(error, "make the control group of the sandbox");
+        let limits = self.limits(resources, true);
+        let plan = CgroupPlan::of(self.group(path)?, &limits).map_err(failed)?;
+        if let Some(systemd) = &self.systemd {
+            let slice = Slice::parse("cgroup_parent", path)
+                .map_err(|error| PortError::new(error.kind(), error.to_string()))?;
+            systemd.start_slice(&slice, &systemd::owned(plan.limits()))?;
+        }
+        let made = plan.create();
+        made.map_err(|error| {
+            self.end_group(path);
+            failed(error)
+        })
+    }
+
+    /// Ends the unit of a group that could not be set up.
+    fn end_group(&self, path: &str) {
+        let Some(systemd) = &self.systemd else { return };
+        if let Err(error) = self.group(path).and_then(|group| systemd.stop_group(&group)) {
+            tracing::warn!(path, %error, "a slice is left");
         }
     }
 
@@ -240,7 +269,10 @@ impl Shared {
 
     fn group(&self, path: &str) -> Result<Cgroup> {
         let group = Cgroup::new(&self.hierarchies, Path::new(path));
-        group.map_err(|error| cgroup(error, "use the control group of the sandbox"))
+        let group = group.map_err(|error| cgroup(error, "use the control group of the sandbox"))?;
+        // One of before the driver was changed is not systemd's.
+        let is_unit = self.systemd.is_some() && path.ends_with(".slice");
+        Ok(group.made_by(if is_unit { Maker::Manager } else { Maker::Runtime }))
     }
 }
 
@@ -295,9 +327,13 @@ impl Pods for HostPods {
     async fn limit(&self, cgroup: &str, resources: &Resources) -> Result<()> {
         let (path, resources) = (cgroup.to_owned(), resources.clone());
         self.blocking(move |shared| {
-            let limits = shared.limits(&resources, false);
-            let set = shared.group(&path)?.update(&limits);
-            set.map_err(|error| self::cgroup(error, "set the limits of the sandbox"))
+            let failed = |error| self::cgroup(error, "set the limits of the sandbox");
+            let group = shared.group(&path)?;
+            let plan = group.plan_update(&shared.limits(&resources, false)).map_err(failed)?;
+            if let Some(systemd) = &shared.systemd {
+                systemd.set_group(&group, &systemd::owned(plan.limits()))?;
+            }
+            plan.update().map_err(failed)
         })
         .await
     }

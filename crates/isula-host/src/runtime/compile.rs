@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use isula_core::cgroup::{CgroupDriver, ContainerScope};
 use isula_core::container::{LogConfig, LogDriver};
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::ports::{Launch, Result, Rootfs};
@@ -13,6 +14,7 @@ use lcr::seccomp::FilterCache;
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, MountBuilder, RootBuilder, Spec};
 
 use super::session;
+use crate::systemd::{self, Systemd};
 
 /// The built-in runtime's name.
 pub const BUILT_IN: &str = "lcr";
@@ -26,12 +28,24 @@ pub struct ExternalRuntime {
     pub args: Vec<String>,
 }
 
+impl ExternalRuntime {
+    /// Has it ask systemd for control groups, as runc and crun do it.
+    pub(super) fn use_systemd(&mut self) {
+        const FLAG: &str = "--systemd-cgroup";
+        if !self.args.iter().any(|argument| argument == FLAG) {
+            self.args.push(FLAG.to_owned());
+        }
+    }
+}
+
 /// What of the host goes into every launch.
 pub struct Compiler {
     /// Control groups.
     pub hierarchies: Hierarchies,
     /// Where containers' control groups are made.
     pub cgroup_parent: String,
+    /// Who makes them.
+    pub cgroup_driver: CgroupDriver,
     /// Filters of the profiles used last.
     pub filters: FilterCache,
     /// The shim's program, which is also the tiny init.
@@ -58,8 +72,19 @@ pub struct Compiled {
     pub config: Option<Vec<u8>>,
     /// The control group, if it is known.
     pub cgroup: Option<Cgroup>,
+    /// The scope that systemd has to make before.
+    pub scope: Option<Scope>,
     /// For exec.
     pub filter: ExecFilter,
+}
+
+/// A scope of systemd, with the limits that it begins with.
+#[derive(Debug)]
+pub struct Scope {
+    /// Which.
+    pub scope: ContainerScope,
+    /// Files of the control group and the values for them.
+    pub limits: Vec<(String, String)>,
 }
 
 impl Compiler {
@@ -81,10 +106,14 @@ impl Compiler {
         };
         match external {
             None => {
-                let plan = self.plan(launch, spec).map_err(|error| refused(&error))?;
+                let scope = self.scope(spec)?;
+                let plan =
+                    self.plan(launch, spec, scope.as_ref()).map_err(|error| refused(&error))?;
                 let payload = plan.encode().map_err(|error| refused(&error))?;
                 let cgroup = Some(plan.cgroup.cgroup().clone());
-                Ok(Compiled { start, payload, config: None, cgroup, filter: filter? })
+                let limits = || systemd::owned(plan.cgroup.limits());
+                let scope = scope.map(|scope| Scope { scope, limits: limits() });
+                Ok(Compiled { start, payload, config: None, cgroup, scope, filter: filter? })
             }
             Some(_) if has_user_namespace(spec) => {
                 let text = format!(
@@ -96,7 +125,9 @@ impl Compiler {
             Some(external) => {
                 // What only the other runtime understands is its own business; the control group
                 // is where both of them put it.
-                let cgroup = self.plan(launch, spec).ok().map(|plan| plan.cgroup.cgroup().clone());
+                let scope = self.scope(spec)?;
+                let plan = self.plan(launch, spec, scope.as_ref());
+                let cgroup = plan.ok().map(|plan| plan.cgroup.cgroup().clone());
                 let payload = match &cgroup {
                     Some(cgroup) => postcard::to_stdvec(cgroup).unwrap_or_default(),
                     None => Vec::new(),
@@ -113,12 +144,31 @@ impl Compiler {
                 let start = Start { external: Some(external), ..start };
                 // The other runtime confines exec processes itself.
                 let filter = ExecFilter::Known(None);
-                Ok(Compiled { start, payload, config: Some(config), cgroup, filter })
+                // Whoever is called with --systemd-cgroup asks systemd itself.
+                let scope = None;
+                Ok(Compiled { start, payload, config: Some(config), cgroup, scope, filter })
             }
         }
     }
 
-    fn plan(&self, launch: &Launch, spec: &Spec) -> std::result::Result<lcr::Plan, lcr::Error> {
+    /// The scope that a spec names, if systemd makes the groups.
+    fn scope(&self, spec: &Spec) -> Result<Option<ContainerScope>> {
+        if self.cgroup_driver == CgroupDriver::Cgroupfs {
+            return Ok(None);
+        }
+        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+        let text = path.and_then(|path| path.to_str()).unwrap_or_default();
+        let scope = ContainerScope::parse(text);
+        scope.map(Some).map_err(|error| PortError::new(error.kind(), error.to_string()))
+    }
+
+    fn plan(
+        &self,
+        launch: &Launch,
+        spec: &Spec,
+        scope: Option<&ContainerScope>,
+    ) -> std::result::Result<lcr::Plan, lcr::Error> {
+        let group = scope.map(|scope| Systemd::group(&self.hierarchies, scope)).transpose()?;
         let rootfs = match &launch.rootfs {
             Rootfs::Directory(path) => lcr::Rootfs::Directory(path.clone()),
             Rootfs::Overlay { lower, upper, work, volatile } => lcr::Rootfs::Overlay {
@@ -134,6 +184,7 @@ impl Compiler {
             rootfs: Some(&rootfs),
             rootfs_idmapped: has_user_namespace(spec),
             hierarchies: &self.hierarchies,
+            cgroup: group.as_ref(),
             cgroup_parent: &self.cgroup_parent,
             filters: Some(&self.filters),
         };

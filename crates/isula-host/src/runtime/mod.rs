@@ -10,7 +10,6 @@ mod failure;
 mod keeper;
 mod link;
 mod processes;
-mod program;
 mod remains;
 mod roots;
 mod session;
@@ -26,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use isula_core::cgroup::CgroupDriver;
 use isula_core::container::{Exit, Run};
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::id::ContainerId;
@@ -44,9 +44,10 @@ pub(crate) use directory::Named;
 use directory::RunDirectory;
 use keeper::Keeper;
 use processes::cannot;
-pub(crate) use program::Program;
 use roots::Roots;
 use shims::Shims;
+
+use crate::{program::Program, systemd::Systemd};
 
 /// What the runtimes depend on.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub struct Settings {
     pub runtimes: BTreeMap<String, ExternalRuntime>,
     /// The control group that those of containers are made in.
     pub cgroup_parent: String,
+    /// Who makes control groups; with systemd the parent is the path of a slice.
+    pub cgroup_driver: CgroupDriver,
     /// How long a shim may take to start a container or a process in it.
     pub start_timeout: Duration,
 }
@@ -77,6 +80,8 @@ pub struct Runtimes {
     shims: Shims,
     compiler: Compiler,
     external: BTreeMap<String, ExternalRuntime>,
+    /// Where it makes the control groups.
+    systemd: Option<Systemd>,
     patience: Duration,
     containers: Mutex<HashMap<ContainerId, Arc<Keeper>>>,
     roots: Roots,
@@ -89,16 +94,18 @@ impl Runtimes {
     /// Prepares the state directory and the parent of all control groups.
     ///
     /// # Errors
-    /// The shim's program or the control groups can't be used, a runtime is named `lcr`, or the
-    /// state directory can't be made.
+    /// The shim's program, the control groups or systemd can't be used, a runtime is named `lcr`, or
+    /// the state directory can't be made.
     pub fn new(settings: Settings) -> Result<Self> {
-        let Settings { state_dir, shim_path, runtimes, cgroup_parent, start_timeout } = settings;
+        let Settings { state_dir, shim_path, mut runtimes, cgroup_parent, .. } = settings;
+        let (cgroup_driver, patience) = (settings.cgroup_driver, settings.start_timeout);
         if runtimes.contains_key(BUILT_IN) {
             let text = format!("runtime {BUILT_IN}: the built-in runtime can't be replaced");
             return Err(PortError::new(ErrorKind::InvalidInput, text));
         }
         let text = format!("cannot use the shim {}", shim_path.display());
         let program = Program::open(&shim_path).map_err(|error| PortError::io(text, error))?;
+        let program = Arc::new(program);
         let text = format!("cannot make the state directory {}", state_dir.display());
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -107,17 +114,29 @@ impl Runtimes {
             .map_err(|error| PortError::io(text, error))?;
         let hierarchies =
             Hierarchies::detect().map_err(|error| cannot(error, "use control groups"))?;
-        hierarchies
-            .prepare_parent(Path::new(&cgroup_parent))
-            .map_err(|error| cannot(error, "make the parent of all control groups"))?;
+        let systemd = match cgroup_driver {
+            CgroupDriver::Cgroupfs => {
+                hierarchies
+                    .prepare_parent(Path::new(&cgroup_parent))
+                    .map_err(|error| cannot(error, "make the parent of all control groups"))?;
+                None
+            }
+            CgroupDriver::Systemd => {
+                for runtime in runtimes.values_mut() {
+                    runtime.use_systemd();
+                }
+                Some(Systemd::open(&hierarchies, Arc::clone(&program))?)
+            }
+        };
         let filters = FilterCache::new();
-        let compiler = Compiler { hierarchies, cgroup_parent, filters, shim_path };
+        let compiler = Compiler { hierarchies, cgroup_parent, cgroup_driver, filters, shim_path };
         Ok(Self {
             state_dir,
             shims: Shims::new(program),
+            systemd,
             compiler,
             external: runtimes,
-            patience: start_timeout,
+            patience,
             containers: Mutex::default(),
             roots: Roots::default(),
             cleaning: std::array::from_fn(|_| tokio::sync::Mutex::default()),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use isula_core::cgroup::{CgroupDriver, ContainerScope, Slice};
 use isula_core::container::Exit;
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::fault;
@@ -23,6 +24,7 @@ use super::keeper::{self, Keeper, Parts, end_without_shim, outlive, recorded_exi
 use super::link::Link;
 use super::processes::{cannot, is_frozen};
 use super::{Runtimes, blocking};
+use crate::systemd::Systemd;
 
 /// How long a shim may take to say how it is, which it knows.
 const STATUS: Duration = Duration::from_secs(10);
@@ -127,6 +129,8 @@ impl Runtimes {
             },
         };
         let record = if over && bundle.is_some() { None } else { directory.record() };
+        let cgroup = keeper.as_ref().and_then(|keeper| keeper.cgroup.clone());
+        let cgroup = cgroup.or_else(|| record.as_ref().and_then(|record| record.cgroup.clone()));
         bundle = bundle.or_else(|| record.as_ref().map(|record| record.bundle.clone()));
         if !over {
             self.force(id, runtime, &directory, record).await?;
@@ -137,7 +141,11 @@ impl Runtimes {
             let _ = tokio::time::timeout(FAREWELL, outlive(shim)).await;
         }
         fault::point("clean.ended");
+        let systemd = self.systemd.clone();
         let removed = blocking(move || {
+            if let (Some(systemd), Some(cgroup)) = (systemd, cgroup) {
+                systemd.stop_group(&cgroup)?;
+            }
             if let Some(bundle) = bundle {
                 // The engine has kept the end; the record would only be taken for that of a later
                 // run.
@@ -193,8 +201,16 @@ impl Runtimes {
     }
 
     fn cgroup_of(&self, id: &ContainerId) -> Option<Cgroup> {
-        let path = Path::new(&self.compiler.cgroup_parent).join(id.as_str());
-        Cgroup::new(&self.compiler.hierarchies, &path).ok()
+        let (hierarchies, parent) = (&self.compiler.hierarchies, &self.compiler.cgroup_parent);
+        match self.compiler.cgroup_driver {
+            CgroupDriver::Cgroupfs => {
+                Cgroup::new(hierarchies, &Path::new(parent).join(id.as_str())).ok()
+            }
+            CgroupDriver::Systemd => {
+                let slice = Slice::parse("cgroup-parent", parent).ok()?;
+                Systemd::group(hierarchies, &ContainerScope::new(slice, id.as_str())).ok()
+            }
+        }
     }
 
     pub(super) async fn sweep_unknown(&self, known: &[ContainerId]) -> Result<Vec<ContainerId>> {
@@ -207,8 +223,13 @@ impl Runtimes {
                 cgroup.directories().map(|(_, directory)| directory).collect::<Vec<_>>()
             })
             .collect();
+        let id_of: fn(&str) -> Option<&str> = match self.compiler.cgroup_driver {
+            CgroupDriver::Cgroupfs => |name| Some(name),
+            CgroupDriver::Systemd => |name| ContainerScope::id_of(name),
+        };
         let (directories, groups) = blocking(move || {
-            Ok((ids_in(&state), parents.iter().flat_map(|p| ids_in(p)).collect()))
+            let groups = parents.iter().flat_map(|parent| ids_in(parent, id_of));
+            Ok((ids_in(&state, |name| Some(name)), groups.collect()))
         })
         .await?;
         let groups: Vec<ContainerId> = groups;
@@ -225,7 +246,12 @@ impl Runtimes {
             groups.into_iter().filter(|id| !known.contains(id)).collect();
         for id in unknown {
             let Some(cgroup) = self.cgroup_of(&id) else { continue };
-            match blocking(move || take_away(&cgroup)).await {
+            let systemd = self.systemd.clone();
+            let taken = blocking(move || {
+                take_away(&cgroup)?;
+                systemd.map_or(Ok(()), |systemd| systemd.stop_group(&cgroup))
+            });
+            match taken.await {
                 Ok(()) if !swept.contains(&id) => swept.push(id),
                 Ok(()) => {}
                 Err(error) => tracing::warn!(container = %id, %error, "cannot sweep up"),
@@ -301,9 +327,9 @@ fn take_away(cgroup: &Cgroup) -> Result<()> {
     cgroup.remove().map_err(|error| cannot(error, "remove the control group"))
 }
 
-/// The names in a directory that are ids.
-fn ids_in(directory: &Path) -> Vec<ContainerId> {
+/// The ids that the names in a directory have.
+fn ids_in(directory: &Path, id_of: fn(&str) -> Option<&str>) -> Vec<ContainerId> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let name = |name: OsString| ContainerId::try_from(name.into_string().ok()?).ok();
+    let name = |name: OsString| ContainerId::try_from(id_of(name.to_str()?)?.to_owned()).ok();
     entries.flatten().filter_map(|entry| name(entry.file_name())).collect()
 }

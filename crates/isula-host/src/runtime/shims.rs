@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isula_core::error::PortError;
 use isula_core::ports::Result;
@@ -20,12 +20,12 @@ use isulad_shim::template;
 use super::directory::Named;
 use super::failure;
 use super::link::{self, Link, unusable};
-use super::program::Program;
+use crate::program::Program;
 
 /// Makes shims.
 #[derive(Debug)]
 pub struct Shims {
-    program: Program,
+    program: Arc<Program>,
     template: Mutex<Option<Template>>,
 }
 
@@ -53,7 +53,7 @@ pub struct First<'a> {
 
 impl Shims {
     /// Makes shims of this program.
-    pub fn new(program: Program) -> Self {
+    pub fn new(program: Arc<Program>) -> Self {
         let shims = Self { program, template: Mutex::default() };
         shims.renew(&mut shims.template());
         shims
@@ -170,7 +170,7 @@ mod tests {
         let path = directory.path().join("program");
         std::fs::copy("/bin/busybox", &path).unwrap();
         // The template ends at once, and so does each that is run from the program.
-        let shims = Shims::new(Program::open(&path).unwrap());
+        let shims = Shims::new(Arc::new(Program::open(&path).unwrap()));
         for _ in 0..2 {
             let packet = Outgoing::new(0, &Request::Status, &[]).unwrap();
             let first = First { id: "id", packet, descriptors: &[] };

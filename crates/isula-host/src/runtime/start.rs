@@ -10,12 +10,13 @@ use isula_core::ports::{Launch, Result, Session};
 use isulad_shim::protocol::{EXIT, Message, Request, Started, packet::Outgoing};
 use lcr::cgroup::Cgroup;
 
-use super::compile::Compiled;
+use super::compile::{Compiled, Scope};
 use super::directory::{Record, RunDirectory};
 use super::keeper::{self, Keeper, Parts, reap};
 use super::link::{Link, late, unusable};
 use super::shims::{First, Shim};
 use super::{Runtimes, blocking, failure, session};
+use crate::systemd::Held;
 
 /// A shim that runs while its container is being started. Unless it is kept, it is undone.
 struct Attempt {
@@ -88,6 +89,7 @@ impl Runtimes {
         compiled: Compiled,
         attempt: &mut Attempt,
     ) -> Result<(Run, Option<Session>)> {
+        let held = self.begin_scope(compiled.scope).await?;
         let opened = launch.attach.map(|_| session::open()).transpose();
         let (ours, theirs) =
             opened.map_err(|error| PortError::io("cannot open a session", error))?.unzip();
@@ -104,6 +106,14 @@ impl Runtimes {
                 }
                 Err(late())
             })?;
+        if let Some(held) = held {
+            // The scope is the container's now.
+            let release = move || {
+                drop(held);
+                Ok(())
+            };
+            blocking(release).await?;
+        }
         fault::point("start.started");
         for warning in &started.warnings {
             tracing::warn!(container = %launch.id, "{warning}");
@@ -123,6 +133,16 @@ impl Runtimes {
         attempt.over = true;
         self.containers().insert(launch.id.clone(), Arc::clone(&keeper));
         Ok((run, ours))
+    }
+
+    /// The scope of a container, where systemd makes control groups.
+    async fn begin_scope(&self, scope: Option<Scope>) -> Result<Option<Held>> {
+        let (Some(systemd), Some(Scope { scope, limits })) = (self.systemd.clone(), scope) else {
+            return Ok(None);
+        };
+        let held = blocking(move || systemd.start_scope(&scope, &limits)).await?;
+        fault::point("start.scope");
+        Ok(Some(held))
     }
 
     async fn ask_to_start(

@@ -12,6 +12,7 @@ use oci_spec::runtime::LinuxResources;
 
 use super::processes::cannot;
 use super::{Runtimes, blocking, failure};
+use crate::systemd;
 
 /// The files of a control group that limits are written to; `*` is any text.
 const LIMITS: [&str; 21] = [
@@ -46,10 +47,21 @@ impl Runtimes {
         resources: &LinuxResources,
     ) -> Result<()> {
         let cgroup = self.running(id)?.cgroup()?;
-        let resources = resources.clone();
+        let (resources, systemd) = (resources.clone(), self.systemd.clone());
         blocking(move || {
+            let plan = cgroup.plan_update(&resources).map_err(refused)?;
             let before = Before::read(&cgroup);
-            cgroup.update(&resources).map_err(|error| {
+            let limits = systemd::owned(plan.limits());
+            if let Some(systemd) = &systemd {
+                // It writes its own idea of a limit, which may be rounded, and ours comes after.
+                systemd.set_group(&cgroup, &limits)?;
+            }
+            plan.update().map_err(|error| {
+                if let Some(Err(error)) =
+                    systemd.map(|systemd| systemd.set_group(&cgroup, &before.limits()))
+                {
+                    tracing::warn!(%error, "systemd has limits that were not set");
+                }
                 before.restore();
                 refused(error)
             })
@@ -90,6 +102,13 @@ impl Before {
             })
         });
         Self(all.flatten().collect())
+    }
+
+    /// As systemd is told them.
+    fn limits(&self) -> Vec<(String, String)> {
+        let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+        let limits = self.0.iter().filter_map(|(path, value)| Some((name(path)?, value.clone())));
+        limits.collect()
     }
 
     /// Twice: two limits bound each other, and the order in which they fit is not known.

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use isula_core::cgroup::CgroupDriver;
 use isula_core::container::{Exit, LogConfig, Run};
 use isula_core::id::ContainerId;
 use isula_core::ports::{
@@ -122,6 +123,7 @@ impl Bench {
             state_dir: root.path().join("state"),
             shim_path: SHIM.clone(),
             runtimes,
+            cgroup_driver: CgroupDriver::Cgroupfs,
             cgroup_parent: format!("/isula-host-test-{name}-{}", std::process::id()),
             start_timeout,
         };

@@ -1,6 +1,7 @@
 //! Namespaces of sandboxes, and containers in them.
 
 use super::bench::*;
+use isula_core::cgroup::CgroupDriver;
 use isula_core::container::Resources;
 use isula_core::id::ContainerId;
 use isula_core::ports::{HostFacts, PodNetwork, PodPaths, PodRequest, Pods, Runtime};
@@ -16,6 +17,7 @@ fn pods(bench: &Bench) -> HostPods {
         state_dir: bench.settings.state_dir.clone(),
         shim_path: bench.settings.shim_path.clone(),
         cgroup_parent: bench.settings.cgroup_parent.clone(),
+        cgroup_driver: CgroupDriver::Cgroupfs,
         facts: HostFacts::default(),
     })
     .unwrap()

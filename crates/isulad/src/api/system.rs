@@ -49,7 +49,7 @@ impl System for Api {
                 LogDriver::JsonFile => "json-file".to_owned(),
                 LogDriver::None => "none".to_owned(),
             },
-            cgroup_driver: "cgroupfs".to_owned(),
+            cgroup_driver: settings.cgroup_driver.name().to_owned(),
             cgroup_version: if facts.cgroup_v2 { 2 } else { 1 },
             kernel: facts.kernel.clone(),
             operating_system: facts.operating_system.clone(),

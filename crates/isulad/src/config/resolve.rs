@@ -51,7 +51,7 @@ pub(super) struct Sources<'a> {
 }
 
 /// A value, and what to call it in an error.
-type Said<T> = Option<(String, T)>;
+pub(super) type Said<T> = Option<(String, T)>;
 
 impl Sources<'_> {
     pub(super) fn origin(&self, key: &str) -> String {
@@ -59,7 +59,11 @@ impl Sources<'_> {
     }
 
     /// The value of a flag, or that of a key.
-    fn either<T: Clone>(&self, flag: (&str, Option<T>), keys: &[(&str, Option<T>)]) -> Said<T> {
+    pub(super) fn either<T: Clone>(
+        &self,
+        flag: (&str, Option<T>),
+        keys: &[(&str, Option<T>)],
+    ) -> Said<T> {
         let (name, value) = flag;
         if let Some(value) = value {
             return Some((format!("--{name}"), value));
@@ -114,6 +118,7 @@ impl Sources<'_> {
             secure_umask: self.secure_umask(&file)?,
             start_timeout: self.start_timeout(&file)?,
             cgroup_parent: self.cgroup_parent(&file)?,
+            cgroup_driver: self.cgroup_driver(&file)?,
             mirrors: several(&flags.registry_mirrors, &file.registry_mirrors),
             insecure_registries: several(&flags.insecure_registries, &file.insecure_registries),
             concurrent_downloads: match file.max_concurrent_downloads {
@@ -122,10 +127,7 @@ impl Sources<'_> {
                 Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
             },
             network: self.network(&file)?,
-            download_attempts: match file.max_download_attempts {
-                Some(0) => return Err(self.wrong("max-download-attempts", "must be above 0")),
-                attempts => attempts,
-            },
+            download_attempts: self.download_attempts(&file)?,
             proxies: file.proxies.clone().unwrap_or_default(),
             layer_limit,
             shim: flags.shim.clone().unwrap_or_else(shim),
@@ -133,6 +135,13 @@ impl Sources<'_> {
             state_dir,
             warnings,
         })
+    }
+
+    fn download_attempts(&self, file: &File) -> Result<Option<u32>, ConfigError> {
+        match file.max_download_attempts {
+            Some(0) => Err(self.wrong("max-download-attempts", "must be above 0")),
+            attempts => Ok(attempts),
+        }
     }
 
     fn directory(
@@ -274,23 +283,6 @@ impl Sources<'_> {
         parse::duration(text).filter(|duration| !duration.is_zero()).ok_or_else(|| {
             self.wrong("start-timeout", format!("invalid duration {text:?}: it must be as 2m"))
         })
-    }
-
-    fn cgroup_parent(&self, file: &File) -> Result<String, ConfigError> {
-        let key = file.cgroup_parent.clone().filter(|text| !text.is_empty());
-        let flag = self.flags.cgroup_parent.clone();
-        let Some((origin, parent)) =
-            self.either(("cgroup-parent", flag), &[("cgroup-parent", key)])
-        else {
-            return Ok("/isulad".to_owned());
-        };
-        let part = |part: &str| !part.is_empty() && part != "." && part != "..";
-        let inner = parent.strip_prefix('/').unwrap_or(&parent);
-        if inner.split('/').all(part) {
-            return Ok(format!("/{inner}"));
-        }
-        let message = format!("invalid cgroup {parent:?}: it must be a path such as /isulad");
-        Err(ConfigError::Value { origin, message })
     }
 }
 

@@ -238,6 +238,25 @@ fn flags_override_the_file() {
 }
 
 #[test]
+fn systemd_makes_cgroups_where_a_key_or_a_flag_says_so() {
+    use isula_core::cgroup::CgroupDriver::{Cgroupfs, Systemd};
+    let docker = r#"{"exec-opts": ["native.cgroupdriver=systemd"]}"#;
+    let parent = r#"{"systemd-cgroup": true, "cgroup-parent": "a-b.slice"}"#;
+    for (json, flags, driver, path) in [
+        ("{}", &[][..], Cgroupfs, "/isulad"),
+        (r#"{"systemd-cgroup": false}"#, &[], Cgroupfs, "/isulad"),
+        (r#"{"systemd-cgroup": true}"#, &[], Systemd, "/isulad.slice"),
+        ("{}", &["--systemd-cgroup"], Systemd, "/isulad.slice"),
+        (docker, &[], Systemd, "/isulad.slice"),
+        (parent, &[], Systemd, "/a.slice/a-b.slice"),
+        (parent, &["--cgroup-parent", "c.slice"], Systemd, "/c.slice"),
+    ] {
+        let config = good(json, flags);
+        assert_eq!((config.cgroup_driver, &*config.cgroup_parent), (driver, path), "{json}");
+    }
+}
+
+#[test]
 fn a_state_directory_of_its_own_has_no_pid_file_on_the_host() {
     let config = good("{}", &["--state", "/tmp/x"]);
     assert_eq!((config.pidfile, config.sockets), (None, vec!["/tmp/x/isulad.sock".into()]));
@@ -383,6 +402,22 @@ const REFUSALS: &[Refusal] = &[
     ("{\"start-timeout\": \"soon\"}", &[], "daemon.json: start-timeout: invalid duration \"soon\""),
     ("{\"start-timeout\": \"0s\"}", &[], "daemon.json: start-timeout: invalid duration"),
     ("{\"cgroup-parent\": \"/a/../b\"}", &[], "daemon.json: cgroup-parent: invalid cgroup"),
+    (
+        "{\"systemd-cgroup\": true, \"cgroup-parent\": \"/isulad\"}",
+        &[],
+        "daemon.json: cgroup-parent: invalid cgroup \"/isulad\": with the systemd cgroup driver",
+    ),
+    (
+        "{\"exec-opts\": [\"native.cgroupdriver=v2\"]}",
+        &[],
+        "daemon.json: exec-opts: native.cgroupdriver \"v2\": it must be cgroupfs or systemd",
+    ),
+    ("{\"exec-opts\": [\"isolation=x\"]}", &[], "daemon.json: exec-opts: unknown option"),
+    (
+        "{\"systemd-cgroup\": true, \"exec-opts\": [\"native.cgroupdriver=cgroupfs\"]}",
+        &[],
+        "daemon.json: exec-opts: native.cgroupdriver=cgroupfs contradicts systemd-cgroup",
+    ),
     (
         "{\"max-concurrent-downloads\": 0}",
         &[],

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use isula_api::runtime::v1;
-use isula_core::error::chain;
+use isula_core::{cgroup::CgroupDriver, error::chain};
 use serde_json::json;
 
 use tonic::Response;
@@ -64,7 +64,7 @@ impl Cri {
         let facts = self.engine.ports().host.facts();
         let config = json!({
             "dataRoot": self.settings.data_root,
-            "cgroupDriver": "cgroupfs",
+            "cgroupDriver": self.engine.settings().cgroup_driver.name(),
             "cgroupVersion": if facts.cgroup_v2 { 2 } else { 1 },
             "defaultRuntime": self.engine.settings().default_runtime,
             "runtimeHandlers": self.handler_names(),
@@ -74,7 +74,11 @@ impl Cri {
     }
 
     pub(super) fn configuration(&self) -> v1::RuntimeConfigResponse {
-        let cgroup_driver = v1::CgroupDriver::Cgroupfs.into();
+        let cgroup_driver = match self.engine.settings().cgroup_driver {
+            CgroupDriver::Cgroupfs => v1::CgroupDriver::Cgroupfs,
+            CgroupDriver::Systemd => v1::CgroupDriver::Systemd,
+        };
+        let cgroup_driver = cgroup_driver.into();
         v1::RuntimeConfigResponse { linux: Some(v1::LinuxRuntimeConfiguration { cgroup_driver }) }
     }
 

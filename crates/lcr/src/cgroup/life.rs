@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
 use super::directory;
-use super::{Cgroup, CgroupError, Controller, Version};
+use super::{Cgroup, CgroupError, Controller, Maker, Version};
 
 /// How long the kernel may take to stop processes, or to be done with those that have ended.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -140,11 +140,14 @@ impl Cgroup {
     }
 
     /// Removes the group and all below it. It waits for processes that have been killed; what
-    /// does not exist is removed already.
+    /// does not exist is removed already, and what somebody else makes is left to them.
     ///
     /// # Errors
     /// Names the directory that is still in use.
     pub fn remove(&self) -> Result<(), CgroupError> {
+        if self.maker() == Maker::Manager {
+            return Ok(());
+        }
         let deadline = Instant::now() + PATIENCE;
         let mut result = Ok(());
         for (_, directory) in self.directories() {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use hierarchy::{Controller, Controllers, Hierarchies, Hierarchy, Version};
 pub use plan::CgroupPlan;
-pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use stats::{CpuStats, IoStats, MemoryEvents, MemoryStats, PidsStats, Stats};
 
 /// What can go wrong with a control group.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +92,23 @@ impl CgroupError {
     }
 }
 
+/// Who makes a control group, and removes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Maker {
+    /// The runtime.
+    Runtime,
+    /// A service manager: it is there before the container, and goes when it is empty. Whoever else
+    /// removes it keeps the manager from noticing.
+    Manager,
+}
+
 /// One control group: a directory of the same path in every tree.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Cgroup {
     pub(super) hierarchies: Hierarchies,
     /// Beneath the mount points, without a leading slash; never empty.
     path: PathBuf,
+    maker: Maker,
 }
 
 impl Cgroup {
@@ -119,7 +130,25 @@ impl Cgroup {
         if clean.as_os_str().is_empty() {
             return Err(CgroupError::field("linux.cgroupsPath", "must not be the root"));
         }
-        Ok(Self { hierarchies: hierarchies.clone(), path: clean })
+        Ok(Self { hierarchies: hierarchies.clone(), path: clean, maker: Maker::Runtime })
+    }
+
+    /// The same, made and removed by somebody else.
+    #[must_use]
+    pub fn made_by(self, maker: Maker) -> Self {
+        Self { maker, ..self }
+    }
+
+    /// Who makes and removes it.
+    #[must_use]
+    pub const fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.main_directory().is_some_and(|directory| directory.is_dir())
     }
 
     /// Its path beneath the roots of the trees, without a leading slash.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::devices::{self, Devices};
 use super::directory;
-use super::{Cgroup, CgroupError, Controller, Controllers, Hierarchies, Version};
+use super::{Cgroup, CgroupError, Controller, Controllers, Hierarchies, Maker, Version};
 
 const EBUSY: i32 = 16;
 
@@ -61,9 +61,16 @@ impl CgroupPlan {
         path: &Path,
         resources: &LinuxResources,
     ) -> Result<Self, CgroupError> {
-        let cgroup = Cgroup::new(hierarchies, path)?;
+        Self::of(Cgroup::new(hierarchies, path)?, resources)
+    }
+
+    /// As [`CgroupPlan::new`], for a group that is known, be it made by somebody else.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(cgroup: Cgroup, resources: &LinuxResources) -> Result<Self, CgroupError> {
         let rules = resources.devices().as_deref().unwrap_or_default();
-        let devices = devices::compile(rules, hierarchies)?;
+        let devices = devices::compile(rules, &cgroup.hierarchies)?;
         Self::with_devices(cgroup, resources, devices, true)
     }
 
@@ -92,12 +99,24 @@ impl CgroupPlan {
         &self.warnings
     }
 
+    /// What the limits come to: files of the group and the values for them.
+    pub fn limits(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.writes.iter().flat_map(|write| {
+            let second = write.alternative.as_ref().map(|(file, value)| (&**file, &**value));
+            std::iter::once((&*write.file, &*write.value)).chain(second)
+        })
+    }
+
     /// Makes the group and limits it. One that exists is used. Groups on the way to it are made;
-    /// those stay when it is removed.
+    /// those stay when it is removed. One that somebody else makes must be there.
     ///
     /// # Errors
     /// Names what cannot be made or set; the group is removed then, unless it was there before.
     pub fn create(&self) -> Result<(), CgroupError> {
+        if self.cgroup.maker() == Maker::Manager && !self.cgroup.exists() {
+            let path = self.cgroup.path().to_owned();
+            return Err(CgroupError::io("find", path, io::ErrorKind::NotFound.into()));
+        }
         let mut made = false;
         let result = self.make_directories(&mut made).and_then(|()| self.apply());
         if result.is_err() && made {
@@ -129,6 +148,17 @@ impl CgroupPlan {
     /// As there.
     pub fn open_into(&self) -> Result<Option<OwnedFd>, CgroupError> {
         self.cgroup.open_into()
+    }
+
+    /// Sets the limits of a group that exists.
+    ///
+    /// # Errors
+    /// Names what cannot be set; the limits before it have been changed.
+    pub fn update(&self) -> Result<(), CgroupError> {
+        if self.cgroup.version() == Version::V2 && !self.required.is_empty() {
+            self.enable_controllers()?;
+        }
+        self.apply()
     }
 
     fn make_directories(&self, made: &mut bool) -> Result<(), CgroupError> {
@@ -272,16 +302,20 @@ impl Cgroup {
     /// As [`CgroupPlan::new`] and [`CgroupPlan::create`]; the limits before the one that fails
     /// have been changed. With `memory.checkBeforeUpdate` none has if more memory is in use.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        self.plan_update(resources)?.update()
+    }
+
+    /// What [`Cgroup::update`] would do.
+    ///
+    /// # Errors
+    /// As [`CgroupPlan::new`]; `memory.checkBeforeUpdate` is checked, too.
+    pub fn plan_update(&self, resources: &LinuxResources) -> Result<CgroupPlan, CgroupError> {
         let devices = match resources.devices().as_deref() {
             None | Some([]) => Devices::Unchanged,
             Some(rules) => devices::compile(rules, &self.hierarchies)?,
         };
         super::resources::check_usage(self, resources)?;
-        let plan = CgroupPlan::with_devices(self.clone(), resources, devices, false)?;
-        if self.version() == Version::V2 && !plan.required.is_empty() {
-            plan.enable_controllers()?;
-        }
-        plan.apply()
+        CgroupPlan::with_devices(self.clone(), resources, devices, false)
     }
 }
 

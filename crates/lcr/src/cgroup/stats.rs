@@ -1,9 +1,13 @@
 //! What a control group has used.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::directory;
-use super::{Cgroup, CgroupError, Controller, Version};
+use super::{Cgroup, CgroupError, Controller, Maker, Version};
 
 /// Use of one group. What its controllers do not tell is zero, or absent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -88,6 +92,30 @@ const NANOSECONDS_A_MICROSECOND: u64 = 1000;
 /// Unit of `cpuacct.stat`: `USER_HZ`, which is 100 on every architecture that is supported.
 const NANOSECONDS_A_TICK: u64 = 10_000_000;
 
+/// `memory.events` of a group. An event of the kind `PRI` tells that something in it has changed.
+#[derive(Debug)]
+pub struct MemoryEvents(File);
+
+impl MemoryEvents {
+    /// How often the kernel has killed a process of the group for lack of memory.
+    ///
+    /// # Errors
+    /// `ENODEV` when the group has gone.
+    pub fn oom_kills(&self) -> io::Result<u64> {
+        let mut text = [0; 1024];
+        let length = self.0.read_at(&mut text, 0)?;
+        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+        let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        Ok(kills.and_then(|kills| kills.parse().ok()).unwrap_or(0))
+    }
+}
+
+impl AsFd for MemoryEvents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Cgroup {
     /// What the group has used so far.
     ///
@@ -121,6 +149,16 @@ impl Cgroup {
         self.in_directory(Controller::Memory, |directory| {
             Ok(Table::read(directory, file)?.get("oom_kill"))
         })
+    }
+
+    /// Opens what tells of kills for lack of memory, where another process may remove the group before
+    /// anybody has looked; `None` where nobody does, or nothing is counted.
+    #[must_use]
+    pub fn memory_events(&self) -> Option<MemoryEvents> {
+        let directory = self.directory(Controller::Memory)?;
+        let foreign = self.maker() == Maker::Manager && self.version() == Version::V2;
+        let file = foreign.then(|| File::open(directory.join("memory.events")))?;
+        file.ok().map(MemoryEvents)
     }
 
     /// What `read` finds in the directory of a controller; nothing without the controller.

@@ -173,6 +173,28 @@ fn the_kernel_kills_for_lack_of_memory_and_counts_it() {
 }
 
 #[test]
+fn a_group_of_somebody_else_is_neither_made_nor_removed() {
+    let hierarchies = Hierarchies::detect().unwrap();
+    let group = Group::new(&hierarchies, "{}");
+    let theirs = group.cgroup().clone().made_by(Maker::Manager);
+    let limits = serde_json::from_str(LIMITS).unwrap();
+    let plan = CgroupPlan::of(theirs.clone(), &limits).unwrap();
+    let error = plan.create().unwrap_err().to_string();
+    assert!(error.starts_with("cannot find "), "{error}");
+    assert!(!group.exists());
+
+    group.plan.create().unwrap();
+    plan.create().unwrap();
+    assert_eq!(theirs.stats().unwrap().pids.limit, Some(20));
+    let told: Vec<_> = plan.limits().filter(|(file, _)| *file == "pids.max").collect();
+    assert_eq!(told, [("pids.max", "20")]);
+    theirs.remove().unwrap();
+    assert!(group.exists());
+    assert_eq!(theirs.memory_events().is_some(), theirs.version() == Version::V2);
+    assert!(group.cgroup().memory_events().is_none());
+}
+
+#[test]
 fn a_group_that_cannot_be_limited_is_not_left_behind() {
     let hierarchies = Hierarchies::detect().unwrap();
     let group = Group::new(&hierarchies, r#"{"cpu": {"cpus": "4000"}}"#);

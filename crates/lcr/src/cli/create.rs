@@ -192,6 +192,7 @@ fn compile(spec: &Spec, id: &str, bundle: &Path) -> Result<Plan, Failure> {
         rootfs_idmapped: false,
         rootfs: None,
         hierarchies: &hierarchies,
+        cgroup: None,
         cgroup_parent: "",
         filters: None,
     };

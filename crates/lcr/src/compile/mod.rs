@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
-use crate::cgroup::{CgroupPlan, Hierarchies};
+use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies};
 use crate::error::Error;
 use crate::plan::{NamespaceKind, Plan, ProcessPlan, Rootfs};
 use crate::seccomp::FilterCache;
@@ -35,6 +35,8 @@ pub struct Setting<'a> {
     pub rootfs_idmapped: bool,
     /// Control groups of the host.
     pub hierarchies: &'a Hierarchies,
+    /// The container's group, where `linux.cgroupsPath` is not its path.
+    pub cgroup: Option<&'a Cgroup>,
     /// The group that the container's is made in when `linux.cgroupsPath` is absent or relative.
     pub cgroup_parent: &'a str,
     /// Where compiled seccomp programs are kept for the next container.
@@ -142,6 +144,11 @@ fn root_directory(path: &Path, bundle: &Path) -> Result<PathBuf, Error> {
 }
 
 fn cgroup(linux: &oci_spec::runtime::Linux, setting: &Setting<'_>) -> Result<CgroupPlan, Error> {
+    let nothing = oci_spec::runtime::LinuxResources::default();
+    let resources = linux.resources().as_ref().unwrap_or(&nothing);
+    if let Some(cgroup) = setting.cgroup {
+        return Ok(CgroupPlan::of(cgroup.clone(), resources)?);
+    }
     let path = match linux.cgroups_path() {
         Some(path) => {
             let text = path
@@ -158,8 +165,6 @@ fn cgroup(linux: &oci_spec::runtime::Linux, setting: &Setting<'_>) -> Result<Cgr
         }
         None => format!("{}/{}", setting.cgroup_parent, setting.id),
     };
-    let nothing = oci_spec::runtime::LinuxResources::default();
-    let resources = linux.resources().as_ref().unwrap_or(&nothing);
     Ok(CgroupPlan::new(setting.hierarchies, Path::new(&path), resources)?)
 }
 
