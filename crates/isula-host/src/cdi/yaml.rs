@@ -191,7 +191,6 @@ version: 1.0
             ("", "empty"),
             ("a: [1, 2\n", ""),
             ("a: \"x\n", ""),
-            ("\tx: 1\n", ""),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
