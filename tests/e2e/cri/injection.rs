@@ -110,7 +110,9 @@ fn annotations_are_shown_and_obeyed_by_nobody() -> Result<()> {
         let hooks = spec["hooks"].as_object().is_none_or(serde_json::Map::is_empty);
         ensure!(spec["annotations"].is_null() && hooks, "{spec}");
         let text = spec.to_string();
-        let found = annotations.keys().find(|key| text.contains(&format!("\"{key}\"")));
+        // An empty `hooks` is the runtime-spec's own.
+        let mut keys = annotations.keys().filter(|key| *key != "hooks");
+        let found = keys.find(|key| text.contains(&format!("\"{key}\"")));
         ensure!(found.is_none(), "{found:?}: {text}");
         // What differs from container to container is only its id.
         seen.push(node.shell(&id, facts)?.replace(&id, "ID").replace(&pod, "POD"));
