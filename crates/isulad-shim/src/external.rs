@@ -290,26 +290,38 @@ fn mount_rootfs(overlay: &Overlay) -> io::Result<()> {
     namespace::unshare(NEW_MOUNTS)?;
     // Mounts of the host still come in; ours do not get out.
     mount::change_propagation(c"/", Depth::Tree, SLAVE)?;
+    // Linux before 6.7 takes no layers one by one, and says so only when it mounts.
+    let tree = tree(overlay, Lower::Each)
+        .or_else(|error| tree(overlay, Lower::Joined).map_err(|_| error))?;
+    std::fs::create_dir_all(ROOTFS)?;
+    let target = isula_sys::files::open_directory(Path::new(ROOTFS))?;
+    mount::attach(tree.as_fd(), target.as_fd())
+}
+
+/// How overlayfs is told the lower layers.
+#[derive(Clone, Copy)]
+enum Lower {
+    /// One by one.
+    Each,
+    /// In one text, separated by colons.
+    Joined,
+}
+
+/// The overlay, attached nowhere yet.
+fn tree(overlay: &Overlay, lower: Lower) -> io::Result<OwnedFd> {
     let filesystem = Filesystem::open("overlay")?;
-    for (index, layer) in overlay.lower.iter().enumerate() {
-        match filesystem.set("lowerdir+", layer) {
-            // Linux before 6.7: the layers in one string, separated by colons.
-            Err(error) if index == 0 && error.kind() == io::ErrorKind::InvalidInput => {
-                filesystem.set("lowerdir", &overlay.lower.join(":"))?;
-                break;
-            }
-            result => result?,
+    match lower {
+        Lower::Each => {
+            overlay.lower.iter().try_for_each(|layer| filesystem.set("lowerdir+", layer))?;
         }
+        Lower::Joined => filesystem.set("lowerdir", &overlay.lower.join(":"))?,
     }
     filesystem.set("upperdir", &overlay.upper)?;
     filesystem.set("workdir", &overlay.work)?;
     if overlay.volatile {
         filesystem.set_flag("volatile")?;
     }
-    let tree = filesystem.mount(0)?;
-    std::fs::create_dir_all(ROOTFS)?;
-    let target = isula_sys::files::open_directory(Path::new(ROOTFS))?;
-    mount::attach(tree.as_fd(), target.as_fd())
+    filesystem.mount(0)
 }
 
 fn listen(name: &str) -> io::Result<OwnedFd> {
