@@ -20,12 +20,30 @@ use isula_tests::{World, images, programs::succeed, terminal::Terminal};
 /// A registry with busybox whose layers stop after a few bytes, until it is told to go on.
 struct Halting {
     address: String,
-    /// A message for each layer that somebody has hung up on.
-    gone: Receiver<()>,
+    /// What becomes of the layers.
+    layers: Receiver<Layer>,
     halts: Arc<AtomicBool>,
 }
 
+/// What becomes of a layer of such a registry.
+#[derive(Debug, PartialEq)]
+enum Layer {
+    /// Its first bytes are sent.
+    Begun,
+    /// Somebody has hung up on it.
+    Gone,
+}
+
 impl Halting {
+    /// Waits for this to become of both layers.
+    fn both(&self, wanted: &Layer) -> Result<()> {
+        for _ in 0..2 {
+            let layer = self.layers.recv_timeout(std::time::Duration::from_secs(60))?;
+            ensure!(layer == *wanted, "{layer:?} before {wanted:?}");
+        }
+        Ok(())
+    }
+
     fn start() -> Result<Self> {
         let layout = images::busybox()?;
         let index: serde_json::Value =
@@ -33,7 +51,7 @@ impl Halting {
         let manifest = index["manifests"][0]["digest"].as_str().context("no manifest")?.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
-        let (tell, gone) = channel();
+        let (tell, layers) = channel();
         let halts = Arc::new(AtomicBool::new(true));
         let halting = Arc::clone(&halts);
         std::thread::spawn(move || {
@@ -43,7 +61,7 @@ impl Halting {
                 std::thread::spawn(move || blobs.serve(&stream, &halting, &tell));
             }
         });
-        Ok(Self { address, gone, halts })
+        Ok(Self { address, layers, halts })
     }
 }
 
@@ -53,7 +71,7 @@ struct Blobs {
 }
 
 impl Blobs {
-    fn serve(&self, stream: &TcpStream, halts: &AtomicBool, tell: &Sender<()>) -> Result<()> {
+    fn serve(&self, stream: &TcpStream, halts: &AtomicBool, tell: &Sender<Layer>) -> Result<()> {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         // The first byte of TLS is no text: then nothing is said.
@@ -76,10 +94,11 @@ impl Blobs {
             // Layers begin as gzip does.
             if bytes.starts_with(&[0x1f, 0x8b]) && halts.load(Ordering::SeqCst) {
                 out.write_all(bytes.get(..64).unwrap_or_default())?;
+                tell.send(Layer::Begun)?;
                 // Nobody sends anything more: what can be read is the end.
                 let ended = reader.read(&mut [0; 64]).map_or(true, |length| length == 0);
                 ensure!(ended, "a request before the answer");
-                tell.send(())?;
+                tell.send(Layer::Gone)?;
                 return Ok(());
             }
             out.write_all(&bytes)?;
@@ -92,7 +111,11 @@ fn empty(world: &World, directories: &[&str]) -> Result<()> {
     for directory in directories {
         let path = world.path("data/storage").join(directory);
         // The store forgets behind the answer.
-        while fs::read_dir(&path)?.count() > 0 {}
+        let began = std::time::Instant::now();
+        while fs::read_dir(&path)?.count() > 0 {
+            ensure!(began.elapsed().as_secs() < 60, "{} does not become empty", path.display());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
     Ok(())
 }
@@ -107,12 +130,11 @@ fn a_pull_that_is_broken_off_at_the_terminal_ends_in_the_daemon_too() -> Result<
     terminal.expect(&format!("Image \"{reference}\" pulling"))?;
     // A bar for each layer.
     terminal.expect("] 0 B/")?;
+    registry.both(&Layer::Begun)?;
     terminal.send("\u{3}")?;
     assert_eq!(terminal.wait()?.code(), Some(130));
     // The daemon hangs up on the registry, long before it would lose its patience.
-    for _ in 0..2 {
-        registry.gone.recv_timeout(std::time::Duration::from_secs(20))?;
-    }
+    registry.both(&Layer::Gone)?;
     empty(&world, &["tmp", "layers", "blobs/sha256", "images", "refs"])?;
     assert_eq!(world.ok(&["images", "-q"])?, "");
     registry.halts.store(false, Ordering::SeqCst);
