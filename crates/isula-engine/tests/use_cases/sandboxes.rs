@@ -307,6 +307,14 @@ async fn a_new_daemon_takes_pods_over_and_settles_what_was_cut_short() {
     world.failures.always("networks.attach", Trouble::Hangs);
     let half = Arc::clone(&first);
     let starting = tokio::spawn(async move { half.run_sandbox(config("starts")).await });
+    // A thread looks at its log directory first, in its own time.
+    for _ in 0..10_000 {
+        if world.sandboxes.count() == 3 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        settle().await;
+    }
     settle().await;
     starting.abort();
     world.failures.clear();
