@@ -37,6 +37,8 @@ if [ -z "$inside" ]; then
     work=$(mktemp -d /var/tmp/$name.XXXXXX)
     chmod 0755 "$work"
     mapfile -t mounts < <(hierarchies)
+    cni=
+    [ -e /var/lib/cni ] || cni=/var/lib/cni
     cleanup() {
         local line mount group
         [ -z "${child:-}" ] || kill -KILL "$child" 2>/dev/null || true
@@ -49,6 +51,7 @@ if [ -z "$inside" ]; then
                 for _ in 1 2 3 4 5 6 7 8 9 10; do rmdir "$group" 2>/dev/null && break; sleep 0.2; done
             done < <(find "$mount/$name" -depth -type d)
         done
+        [ -z "$cni" ] || rmdir "$cni" 2>/dev/null || true
         rm -rf --one-file-system "$work"
     }
     trap cleanup EXIT
@@ -83,7 +86,9 @@ mount -t proc proc /proc
 mkdir -p "$work/etc-upper" "$work/etc-work"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$work/etc-upper,workdir=$work/etc-work" /etc
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/lock
+# What libcni of other engines keeps.
+mkdir -p /run/lock /var/lib/cni
+mount -t tmpfs -o mode=755 tmpfs /var/lib/cni
 top=$(printf '%s\n' "${mounts[@]##* }" | sort | head -n 1)
 mount -t tmpfs -o mode=755 tmpfs "$(case $top in /sys/fs/cgroup/*) echo /sys/fs/cgroup ;; *) echo "$top" ;; esac)"
 for line in "${mounts[@]}"; do
