@@ -107,15 +107,21 @@ impl Blobs {
     }
 }
 
+/// Waits until something holds, of which no event tells.
+fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let began = std::time::Instant::now();
+    while !holds()? {
+        ensure!(began.elapsed().as_secs() < 60, "{what}: it never came to that");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 fn empty(world: &World, directories: &[&str]) -> Result<()> {
     for directory in directories {
         let path = world.path("data/storage").join(directory);
         // The store forgets behind the answer.
-        let began = std::time::Instant::now();
-        while fs::read_dir(&path)?.count() > 0 {
-            ensure!(began.elapsed().as_secs() < 60, "{} does not become empty", path.display());
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        until(&path.display().to_string(), || Ok(fs::read_dir(&path)?.count() == 0))?;
     }
     Ok(())
 }
@@ -145,12 +151,7 @@ fn a_pull_that_is_broken_off_at_the_terminal_ends_in_the_daemon_too() -> Result<
 
 /// Waits until the daemon keeps something of an upload, or nothing any more.
 fn until_it_keeps(world: &mut World, something: bool) -> Result<()> {
-    let began = std::time::Instant::now();
-    while keeps_something(world)? != something {
-        ensure!(began.elapsed().as_secs() < 60, "it never came to that: {something}");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    Ok(())
+    until("an upload", || Ok(keeps_something(world)? == something))
 }
 
 /// Whether the daemon keeps something of an upload, in a file with a name or without.

@@ -93,13 +93,4 @@ TMPDIR=$work timeout "$limit" qemu-system-x86_64 -accel tcg -cpu max -m 1536 -sm
     -append 'console=ttyS0 quiet panic=-1 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 systemd.firstboot=0' \
     </dev/null >"$work/console" 2>&1 || true
 [ -z "${KEEP_CONSOLE:-}" ] || cp "$work/console" "$KEEP_CONSOLE"
-tr -d '\r' <"$work/console" | grep -aE '^(CHECK|SCENARIO)' || true
-passed=$(tr -d '\r' <"$work/console" | grep -acE '^CHECK ok' || true)
-failed=$(tr -d '\r' <"$work/console" | grep -acE '^CHECK failed' || true)
-ended=$(tr -d '\r' <"$work/console" | grep -acE '^SCENARIO ENDED WITH 0$' || true)
-echo "$passed passed, $failed failed"
-if [ "$failed" != 0 ] || [ "$ended" != 1 ] || [ "$passed" = 0 ]; then
-    echo "the console of the virtual machine:" >&2
-    tail -n 60 "$work/console" >&2
-    exit 1
-fi
+tests/vm/verdict.sh "$work/console"

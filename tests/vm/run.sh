@@ -42,13 +42,4 @@ timeout 600 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 1 -nographic -no
     -drive "file=$work/xfs,if=none,id=xfs,format=raw" -device nvme,serial=xfs,drive=xfs \
     -append 'console=ttyS0 quiet panic=-1 systemd.unified_cgroup_hierarchy=1' \
     </dev/null >"$work/console" 2>&1 || true
-tr -d '\r' <"$work/console" | grep -aE '^(CHECK|SCENARIO)' || true
-passed=$(tr -d '\r' <"$work/console" | grep -acE '^CHECK ok' || true)
-failed=$(tr -d '\r' <"$work/console" | grep -acE '^CHECK failed' || true)
-ended=$(tr -d '\r' <"$work/console" | grep -acE '^SCENARIO ENDED WITH 0$' || true)
-echo "$passed passed, $failed failed"
-if [ "$failed" != 0 ] || [ "$ended" != 1 ] || [ "$passed" = 0 ]; then
-    echo "the console of the virtual machine:" >&2
-    tail -n 60 "$work/console" >&2
-    exit 1
-fi
+tests/vm/verdict.sh "$work/console"
