@@ -17,9 +17,15 @@ use crate::world::{BRIDGE, Pod, on_a_host, run};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves one connection inside a pod with the name of the pod.
-fn serve(pod: &Pod, address: &str, name: &'static str) -> thread::JoinHandle<SocketAddr> {
-    let listener = pod.inside(|| TcpListener::bind(address).unwrap());
+/// Listens inside a pod, once for all connections to come: a copy of the socket lives on for a
+/// moment where another test makes a process meanwhile, and the port with it.
+fn listen(pod: &Pod) -> TcpListener {
+    pod.inside(|| TcpListener::bind("[::]:80").unwrap())
+}
+
+/// Serves one connection with the name of the pod.
+fn serve(listener: &TcpListener, name: &'static str) -> thread::JoinHandle<SocketAddr> {
+    let listener = listener.try_clone().unwrap();
     thread::spawn(move || {
         let (mut stream, peer) = listener.accept().unwrap();
         stream.write_all(name.as_bytes()).unwrap();
@@ -50,12 +56,13 @@ fn two_pods_and_the_host_reach_each_other() {
         assert_eq!(ips, ["10.77.0.3".parse::<IpAddr>().unwrap(), "fd77::3".parse().unwrap()]);
         assert_eq!(first.addresses[0].gateway, Some("10.77.0.1".parse().unwrap()));
         assert_eq!((first.network.as_str(), first.interface.as_str()), ("pods", "eth0"));
+        let listener = listen(&two);
         for ip in ips {
-            let server = serve(&two, "[::]:80", "two");
+            let server = serve(&listener, "two");
             assert_eq!(one.inside(|| ask(SocketAddr::new(ip, 80))), "two");
             let seen = server.join().unwrap().ip().to_canonical();
             assert!(first.addresses.iter().any(|address| address.ip == seen), "{seen}");
-            let server = serve(&two, "[::]:80", "two");
+            let server = serve(&listener, "two");
             assert_eq!(ask(SocketAddr::new(ip, 80)), "two");
             server.join().unwrap();
         }
@@ -83,14 +90,15 @@ fn a_port_of_the_host_leads_into_the_pod() {
         world.networks.attach(&request).await.unwrap();
         two.attach(&world).await;
         world.networks.check(&request).await.unwrap();
+        let listener = listen(&one);
         for address in ["127.0.0.1:8080", "10.77.0.1:8080", "[fd77::1]:8080", "10.77.0.1:8443"] {
-            let server = serve(&one, "[::]:80", "one");
+            let server = serve(&listener, "one");
             assert_eq!(ask(address.parse().unwrap()), "one", "{address}");
             server.join().unwrap();
         }
         // From another pod, and from the pod itself.
         for pod in [&two, &one] {
-            let server = serve(&one, "[::]:80", "one");
+            let server = serve(&listener, "one");
             assert_eq!(pod.inside(|| ask("10.77.0.1:8080".parse().unwrap())), "one");
             server.join().unwrap();
         }
@@ -148,7 +156,7 @@ fn rules_that_somebody_flushed_are_made_again() {
         let mut request = pod.request();
         request.capabilities.port_mappings = vec![mapping(8080, 80, Protocol::Tcp)];
         world.networks.attach(&request).await.unwrap();
-        let server = serve(&pod, "[::]:80", "two");
+        let server = serve(&listen(&pod), "two");
         assert_eq!(ask("127.0.0.1:8080".parse().unwrap()), "two");
         server.join().unwrap();
         run(Command::new("nft").args(["flush", "ruleset"]));
