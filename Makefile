@@ -12,7 +12,7 @@
 #   make interop
 #                Docker beside us: each loads and imports what the other saves and exports
 #   make fuzz    ten minutes for each target of fuzz/ (needs a nightly compiler and cargo-fuzz)
-#   make systemd the systemd driver of control groups, on a Debian with systemd in a virtual machine
+#   make systemd the systemd driver of control groups, and checkpoints, on a Debian with systemd in a virtual machine
 #   make systemd-critest
 #                Kubernetes' conformance tests of the CRI there (some 10 minutes)
 #   make bench-cri
@@ -73,6 +73,7 @@ crictl: build
 
 systemd: build
 	tools/setup.sh test
+	cargo build --release --quiet --target $(TARGET) -p isula-tests --bin cri-call
 	tests/systemd/run.sh $(BIN)
 
 systemd-critest: build

@@ -16,7 +16,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 printf 'setup: making a Debian with systemd\n' >&2
 . /etc/os-release
 mmdebstrap --quiet --variant=essential --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --dpkgopt='path-exclude=/usr/share/man/*' --include=systemd-sysv,dbus,kmod,iproute2,procps,runc \
+    --dpkgopt='path-exclude=/usr/share/man/*' --include=systemd-sysv,dbus,kmod,iproute2,procps,runc,criu \
     "$VERSION_CODENAME" "$work/root.tar" >/dev/null
 mkdir "$work/root"
 tar -C "$work/root" --exclude='./dev/*' -xf "$work/root.tar"

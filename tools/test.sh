@@ -33,6 +33,9 @@ step "static programs for aarch64, started once under qemu-user"
 tools/aarch64.sh
 step "pure cgroup v2 and project quotas in a virtual machine"
 tests/vm/run.sh "target/$target/release"
+step "systemd's control groups, and checkpoints by CRIU, in a virtual machine"
+cargo build --release --quiet --target "$target" -p isula-tests --bin cri-call
+tests/systemd/run.sh "target/$target/release"
 step "nothing is left behind"
 # The engine keeps its parent control group, as engines do; an empty one is no test's business any more.
 find /sys/fs/cgroup -mindepth 2 -maxdepth 2 -type d -name isulad -exec rmdir --ignore-fail-on-non-empty {} + 2>/dev/null || true

@@ -80,7 +80,8 @@ JSON
     rm -rf "$work/more"
     disk more "$work/more.ext4"
 else
-    cp tests/systemd/scenario.sh "$payload/root/"
+    cp tests/systemd/scenario.sh tests/systemd/checkpoint.sh "$payload/root/"
+    cp "$bin/cri-call" "$payload/usr/bin/"
     tests/images/busybox.sh "$work/oci" >/dev/null
     skopeo copy --quiet "oci:$work/oci:latest" "docker-archive:$payload/root/image.tar:busybox:vm"
 fi

@@ -138,6 +138,8 @@ check "what is no slice is refused for pods" refused "$(pod wrong /kubepods/podx
 crictl rmp -f "$pod" >/dev/null 2>&1
 check "nothing is left of pods" "" "$(until_is '' left)"
 
+. /root/checkpoint.sh
+
 check "no unit has failed" "" "$(systemctl list-units --failed --no-legend --plain | cut -d ' ' -f 1)"
 check "nothing is connected to the bus" "" "$(busctl --no-legend list | grep -w isulad)"
 check "the daemon stops" inactive "$(systemctl stop isulad.socket isulad.service; systemctl is-active isulad.service)"

@@ -24,6 +24,11 @@ const DATABASE_LIMIT: u64 = 10 << 20;
 /// The largest `/etc/hosts` of the host.
 const HOSTS_LIMIT: u64 = 1 << 20;
 
+/// Whether its processes come from a checkpoint.
+pub(crate) fn restored(container: &Container) -> bool {
+    container.pod.as_ref().is_some_and(|pod| pod.restored)
+}
+
 /// A container ready to be started.
 pub(crate) struct Prepared {
     pub launch: Launch,
@@ -98,6 +103,7 @@ impl Engine {
             stdin_once: config.stdin_once,
             init: host.init,
             attach,
+            restore: restored(container).then(|| self.checkpoint_of(container)),
         };
         Ok(Prepared { launch, user, host_files, fingerprint: hasher.finish() })
     }

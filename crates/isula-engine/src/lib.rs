@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod container;
 mod devices;
 mod engine;

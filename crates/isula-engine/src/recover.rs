@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | starting, running, paused | it runs | running or paused, watched again |
 //! | starting, running, paused | its exit | exited, or gone if `--rm` |
+//! | running, in a sandbox | it is frozen | running: a checkpoint was cut short |
 //! | starting | nothing | exited: it never ran |
 //! | running, paused | nothing | exited, status unknown: the machine went down |
 //! | removing | | gone |
@@ -163,6 +164,16 @@ impl Engine {
         let slot = held.slot();
         let now = self.ports.clock.now();
         let exit = match (Box::pin(self.look_for(slot)).await, state) {
+            (Some(Found::Running { run, paused: true }), _) if slot.container().pod.is_some() => {
+                // Nobody pauses a container of a sandbox: a checkpoint was cut short.
+                notes.push(format!("{}: it was frozen for a checkpoint, and goes on", slot.id));
+                let thawed = self.ports.runtime.resume(&slot.id);
+                if let Err(error) = self.port(&slot.container(), "thaw it", thawed).await {
+                    notes.push(chain(&error));
+                }
+                self.runs_on(held, State::Running(run.clone()), run).await;
+                return After::Nothing;
+            }
             (Some(Found::Running { run, paused }), _) => {
                 let found =
                     if paused { State::Paused(run.clone()) } else { State::Running(run.clone()) };

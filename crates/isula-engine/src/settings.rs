@@ -6,8 +6,8 @@ use isula_core::{
     cgroup::CgroupDriver,
     container::{LogConfig, Ulimit},
     ports::{
-        CdiDevices, Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime, SandboxRecords,
-        Snapshots, Volumes,
+        CdiDevices, Checkpoints, Clock, Entropy, Host, Images, Networks, Pods, Records, Runtime,
+        SandboxRecords, Snapshots, Volumes,
     },
     signal::Signal,
     spec::Defaults,
@@ -31,6 +31,7 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     pub host: Arc<dyn Host>,
     pub cdi: Arc<dyn CdiDevices>,
+    pub checkpoints: Arc<dyn Checkpoints>,
 }
 
 /// The part of the daemon's configuration that the engine obeys.

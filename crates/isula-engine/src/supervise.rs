@@ -220,6 +220,7 @@ mod tests {
             entropy: world.entropy,
             host: world.host,
             cdi: world.cdi,
+            checkpoints: world.checkpoints,
         };
         let engine = Engine::new(ports, Settings::default());
         let started = Timestamp::UNIX_EPOCH;

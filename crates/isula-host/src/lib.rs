@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cdi;
+pub mod checkpoints;
 pub mod host;
 pub mod logs;
 pub mod network;

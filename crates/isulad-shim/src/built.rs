@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use lcr::cgroup::Cgroup;
+use lcr::checkpoint::Restore;
 use lcr::plan::Hooks;
 use lcr::{Plan, Stdio};
 
@@ -27,7 +28,8 @@ pub struct Built {
     pub hooks: Hooks,
 }
 
-/// Builds a container with the built-in runtime.
+/// Builds a container with the built-in runtime; with `restore` from processes that were written
+/// down.
 ///
 /// # Errors
 /// Says what could not be done; nothing of it is left then.
@@ -35,6 +37,7 @@ pub fn build(
     plan: &[u8],
     open_stdin: bool,
     size: Option<(u16, u16)>,
+    restore: Option<&Restore>,
 ) -> Result<(Built, Sides), Failure> {
     let plan = Plan::decode(plan).map_err(|error| other(error.to_string()))?;
     let (stdio, sides) = if plan.process.terminal {
@@ -45,7 +48,11 @@ pub fn build(
         let [stdin, stdout, stderr] = theirs;
         (Stdio::Streams { stdin, stdout, stderr }, ours)
     };
-    let mut init = lcr::init::spawn(&plan, stdio).map_err(|error| refused(&error))?;
+    let init = match restore {
+        None => lcr::init::spawn(&plan, stdio),
+        Some(how) => lcr::checkpoint::restore(&plan, how, stdio),
+    };
+    let mut init = init.map_err(|error| refused(&error))?;
     let mut warnings = plan.warnings;
     warnings.append(&mut init.warnings);
     let built = Built {

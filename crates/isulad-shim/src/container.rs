@@ -79,7 +79,7 @@ impl Container {
         let (built, sides) = match &external {
             None => {
                 let size = start.attach.and_then(|wants| wants.size);
-                built::build(plan, start.open_stdin, size)?
+                built::build(plan, start.open_stdin, size, start.restore.as_deref())?
             }
             Some(external) => external.build(plan, start.open_stdin)?,
         };

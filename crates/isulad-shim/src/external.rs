@@ -13,6 +13,7 @@ use std::time::Duration;
 use isula_sys::mount::{self, Depth, Filesystem};
 use isula_sys::signal::Signal;
 use isula_sys::{fd_passing, namespace, process};
+use lcr::checkpoint::Dump;
 use lcr::plan::Hooks;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -49,7 +50,7 @@ pub struct Runtime {
     id: String,
 }
 
-/// A call of the runtime that is not waited for.
+/// A call of the runtime, or of CRIU, that is not waited for.
 #[derive(Debug)]
 pub struct Call {
     /// The request that asked for it.
@@ -60,6 +61,8 @@ pub struct Call {
     pub pidfd: OwnedFd,
     /// What it starts, unless it is an order.
     pub starts: Option<Start>,
+    /// It is CRIU, which writes the container down.
+    pub dump: Option<Box<Dump>>,
 }
 
 /// An exec process that the runtime is about to start.
@@ -206,7 +209,7 @@ impl Runtime {
 
     fn call(&self, command: Command, serial: u32, starts: Option<Start>) -> Result<Call, Failure> {
         let (pid, pidfd) = self.spawn(command)?;
-        Ok(Call { serial, pid, pidfd, starts })
+        Ok(Call { serial, pid, pidfd, starts, dump: None })
     }
 
     fn spawn(&self, command: Command) -> Result<(i32, OwnedFd), Failure> {

@@ -5,12 +5,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use isula_sys::packet as socket;
+use lcr::checkpoint::Dump;
 use rustix::fs::{Mode, OFlags};
 
 use crate::container::Container;
 use crate::execs::{self, Process};
 use crate::external::Call;
-use crate::failure::{failure, other, wrong_state};
+use crate::failure::{failure, other, refused, wrong_state};
 use crate::poll::{EventFlags, Token};
 use crate::protocol::{
     Exec, FACTS, Failure, Message, Order, Request, SOCKET, Start, Streams, packet::Incoming,
@@ -43,6 +44,10 @@ impl Shim {
                 self.tell(serial, &Message::Done);
             }),
             Request::Order(order) => self.order(serial, *order),
+            Request::Checkpoint(dump) => {
+                let dump = dump.clone();
+                self.checkpoint(serial, dump)
+            }
             Request::Release if self.has_ended() => {
                 self.release(serial);
                 Ok(())
@@ -168,6 +173,17 @@ impl Shim {
         }
     }
 
+    fn checkpoint(&mut self, serial: u32, dump: Box<Dump>) -> Result<(), Failure> {
+        let container = self.running()?;
+        if container.external.is_some() {
+            return Err(other("another runtime has built the container"));
+        }
+        let init = (container.started.pid, &container.pidfd);
+        let criu = lcr::checkpoint::dump(init, &dump).map_err(|error| refused(&error))?;
+        let (pid, pidfd) = (criu.pid, criu.pidfd);
+        self.follow(Call { serial, pid, pidfd, starts: None, dump: Some(dump) })
+    }
+
     /// Waits for the end of a call of the runtime, beside everything else.
     fn follow(&mut self, call: Call) -> Result<(), Failure> {
         let number = self.number();
@@ -180,6 +196,13 @@ impl Shim {
     pub(crate) fn conclude(&mut self, call: Call, code: i32) {
         self.poll.remove(&call.pidfd);
         let serial = call.serial;
+        if let Some(dump) = call.dump {
+            let message = match code {
+                0 => Message::Done,
+                _ => Message::Failed(other(dump.complaint())),
+            };
+            return self.tell(serial, &message);
+        }
         let runtime = self.container.as_ref().and_then(|container| container.external.as_ref());
         let concluded = match runtime {
             Some(runtime) => runtime.concluded(code),

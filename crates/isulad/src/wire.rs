@@ -6,6 +6,7 @@ use isula_core::{error::PortError, ports::Host};
 use isula_engine::{Engine, Ports, Settings, Umask};
 use isula_host::{
     cdi::CdiSpecs,
+    checkpoints::LocalCheckpoints,
     host::{Kernel, Machine},
     network::{self, CniNetworks},
     pods::{self, HostPods},
@@ -37,6 +38,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
     let root = &config.data_root;
     let records = JournaledRecords::open(root)?;
     let volumes = LocalVolumes::open(root, &records)?;
+    let checkpoints = LocalCheckpoints::open(root, &records)?;
     let store = Arc::new(Store::open(images(config))?);
     let external = |(name, (path, args)): (&String, &(String, Vec<String>))| {
         (name.clone(), ExternalRuntime { path: path.clone(), args: args.clone() })
@@ -79,6 +81,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         entropy: Arc::new(Kernel),
         host: Arc::new(machine),
         cdi: Arc::new(CdiSpecs::new(config.cdi_spec_dirs.clone())),
+        checkpoints: Arc::new(checkpoints),
     };
     Ok(Wired { engine: Engine::new(ports, settings(config)), records })
 }

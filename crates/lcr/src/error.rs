@@ -127,10 +127,14 @@ pub enum Step {
     Streams,
     /// Talking to the process that is being set up.
     Sync,
+    /// Writing down the processes of a container.
+    Checkpoint,
+    /// Bringing them back.
+    Restore,
 }
 
 impl Step {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 27] = [
         Self::Cgroup,
         Self::Clone,
         Self::Namespace,
@@ -156,6 +160,8 @@ impl Step {
         Self::Exec,
         Self::Streams,
         Self::Sync,
+        Self::Checkpoint,
+        Self::Restore,
     ];
 
     /// The step with this number.
@@ -193,6 +199,8 @@ impl Step {
             Self::Exec => "run",
             Self::Streams => "set up the standard streams",
             Self::Sync => "talk to the new process",
+            Self::Checkpoint => "checkpoint",
+            Self::Restore => "restore",
         }
     }
 }

@@ -10,6 +10,7 @@
 pub mod capability;
 pub mod cgroup;
 mod channel;
+pub mod checkpoint;
 pub mod compile;
 pub mod error;
 pub mod exec;

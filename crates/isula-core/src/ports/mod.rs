@@ -2,6 +2,7 @@
 //! or `isula-image` fulfils, and a fake in `crate::testing`.
 
 mod cdi;
+mod checkpoints;
 mod images;
 mod networks;
 mod pods;
@@ -11,6 +12,7 @@ mod snapshots;
 mod system;
 
 pub use cdi::{CdiDevices, CdiEdits, CdiHook, CdiMount, CdiNode};
+pub use checkpoints::Checkpoints;
 pub use images::{
     CheckResult, CheckSink, Checked, Credentials, ImageChange, ImageFormat, Images, ImportOptions,
     Progress, ProgressSink, PullOptions, RemovedImage, StoredLayer,

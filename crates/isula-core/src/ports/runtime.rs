@@ -1,6 +1,9 @@
 //! The runtime: shims, the processes in containers, their terminals and their logs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +44,8 @@ pub struct Launch {
     pub init: bool,
     /// A client that must miss no byte.
     pub attach: Option<Attach>,
+    /// The processes come from the checkpoint in this directory ([`Runtime::checkpoint`]).
+    pub restore: Option<PathBuf>,
 }
 
 /// Which streams a client wants.
@@ -304,6 +309,24 @@ pub trait Runtime: Send + Sync {
     async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
         let _ = id;
         Err(PortError::new(ErrorKind::Unsupported, "this runtime cannot reopen a log"))
+    }
+
+    /// Checks that processes can be written down here.
+    ///
+    /// # Errors
+    /// `Unsupported`, with what is missing.
+    fn can_checkpoint(&self) -> Result<()> {
+        Err(PortError::new(ErrorKind::Unsupported, "this runtime cannot make checkpoints"))
+    }
+
+    /// Writes down the processes of a container that is frozen, into an empty directory. It stays
+    /// frozen, and runs on when it is thawed.
+    ///
+    /// # Errors
+    /// What a process has open or mapped can't be written down. `Unsupported` for what never can.
+    async fn checkpoint(&self, launch: &Launch, directory: &Path) -> Result<()> {
+        let _ = (launch, directory);
+        self.can_checkpoint()
     }
 
     /// Kills an exec process (by its pid on the host) and everything it has started.

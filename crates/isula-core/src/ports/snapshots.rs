@@ -124,6 +124,25 @@ pub trait Snapshots: Send + Sync {
         Err(PortError::new(ErrorKind::Unsupported, "this store cannot export"))
     }
 
+    /// The tar of a directory as that of a layer: marks of overlayfs become whiteouts. Dropping the
+    /// stream ends it.
+    ///
+    /// # Errors
+    /// In the stream too: the disk failed.
+    fn pack(&self, directory: &Path) -> Result<ByteStream> {
+        let text = format!("this store cannot pack {}", directory.display());
+        Err(PortError::new(ErrorKind::Unsupported, text))
+    }
+
+    /// Unpacks such a tar into an empty directory. Nothing in it can reach anything else.
+    ///
+    /// # Errors
+    /// `Corrupt`, or the disk failed; the directory may hold some of it.
+    async fn unpack(&self, archive: &Path, into: &Path) -> Result<()> {
+        let text = format!("this store cannot unpack {} to {}", archive.display(), into.display());
+        Err(PortError::new(ErrorKind::Unsupported, text))
+    }
+
     /// What a container changed of its image, by path.
     ///
     /// # Errors

@@ -49,6 +49,9 @@ pub struct Member {
     pub selinux: Option<Selinux>,
     /// Whom its init process was last started as, resolved (`ContainerStatus.user`).
     pub user: Option<RunAs>,
+    /// Its processes come from a checkpoint, which is kept beside its record until it runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
 }
 
 /// The log of a container in CRI's format.

@@ -635,6 +635,7 @@ fn member() -> Container {
         readonly_paths: Some(Vec::new()),
         selinux: None,
         user: None,
+        restored: false,
     }));
     container
 }

@@ -4,6 +4,7 @@
 //! the kernel do), and can be told to fail or to hang at any call.
 
 mod bell;
+mod checkpoints;
 pub mod conformance;
 mod failures;
 mod networks;
@@ -15,6 +16,7 @@ mod store;
 mod system;
 mod volumes;
 
+pub use checkpoints::FakeCheckpoints;
 pub use failures::{Failures, Trouble};
 pub use networks::FakeNetworks;
 pub use pods::{FakePods, FakeSandboxRecords};
@@ -48,6 +50,7 @@ pub struct World {
     pub entropy: Arc<FakeEntropy>,
     pub host: Arc<FakeHost>,
     pub cdi: Arc<FakeCdi>,
+    pub checkpoints: Arc<FakeCheckpoints>,
 }
 
 impl World {
@@ -68,6 +71,7 @@ impl World {
             entropy: Arc::new(FakeEntropy::default()),
             host: Arc::new(FakeHost::default()),
             cdi: Arc::new(FakeCdi),
+            checkpoints: Arc::new(FakeCheckpoints::new(Arc::clone(&failures))),
             failures,
         }
     }
@@ -96,6 +100,22 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => std::thread::park(),
         }
     }
+}
+
+/// A stream of one piece.
+fn once(bytes: bytes::Bytes) -> crate::ports::ByteStream {
+    struct Once(Option<bytes::Bytes>);
+    impl futures_core::Stream for Once {
+        type Item = std::io::Result<bytes::Bytes>;
+
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.take().map(Ok))
+        }
+    }
+    Box::pin(Once(Some(bytes)))
 }
 
 /// A fake's lock; a test that panicked while it held one has failed already.

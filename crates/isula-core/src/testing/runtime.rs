@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -87,6 +87,14 @@ impl FakeRuntime {
         let machine = locked(&self.machine);
         let alive = machine.shims.iter().filter(|(_, shim)| shim.exit.is_none());
         alive.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The containers whose processes are frozen.
+    #[must_use]
+    pub fn frozen(&self) -> Vec<ContainerId> {
+        let machine = locked(&self.machine);
+        let frozen = machine.shims.iter().filter(|(_, shim)| shim.paused && shim.exit.is_none());
+        frozen.map(|(id, _)| id.clone()).collect()
     }
 
     /// The containers of which anything is left: a shim, a run directory.
@@ -181,6 +189,18 @@ impl Runtime for FakeRuntime {
                 let message = format!("there is no runtime {other:?}");
                 Err(PortError::new(ErrorKind::InvalidInput, message))
             }
+        }
+    }
+
+    fn can_checkpoint(&self) -> Result<()> {
+        self.failures.pass_now("runtime.can_checkpoint")
+    }
+
+    async fn checkpoint(&self, launch: &Launch, _: &Path) -> Result<()> {
+        self.failures.pass("runtime.checkpoint").await?;
+        match self.with(&launch.id, |shim| shim.paused)? {
+            true => Ok(()),
+            false => Err(PortError::new(ErrorKind::WrongState, "it is not frozen")),
         }
     }
 

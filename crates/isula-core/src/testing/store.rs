@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{Failures, locked};
@@ -272,6 +273,16 @@ impl Snapshots for FakeStore {
         self.failures.pass("snapshots.copy_up").await?;
         locked(&self.content).copied.push((path.to_owned(), into.to_owned()));
         Ok(())
+    }
+
+    fn pack(&self, directory: &Path) -> Result<ByteStream> {
+        self.failures.pass_now("snapshots.pack")?;
+        let bytes = Bytes::from(directory.display().to_string());
+        Ok(super::once(bytes))
+    }
+
+    async fn unpack(&self, _: &Path, _: &Path) -> Result<()> {
+        self.failures.pass("snapshots.unpack").await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {

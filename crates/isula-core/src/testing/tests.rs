@@ -33,6 +33,7 @@ fn launch(id: &ContainerId, args: &[&str]) -> Launch {
         stdin_once: false,
         init: false,
         attach: None,
+        restore: None,
     }
 }
 

@@ -138,6 +138,9 @@ impl Engine {
         match tokio::join!(saved, started) {
             (Ok(()), Ok((run, session))) => {
                 self.now_runs(held, &run).await?;
+                if let Some(directory) = &prepared.launch.restore {
+                    self.forget_checkpoint(&starting, directory).await;
+                }
                 Ok((run, session))
             }
             (Err(error), Ok(_)) if starter == Starter::User => {

@@ -89,6 +89,7 @@ impl Engine {
             readonly_paths: new.security.readonly_paths,
             selinux: new.security.selinux.or_else(|| sandbox.config.selinux.clone()),
             user: None,
+            restored: false,
         })
     }
 

@@ -88,7 +88,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is none of this name.
-    pub(super) fn runtime_of(&self, handler: &str) -> Result<String> {
+    pub(crate) fn runtime_of(&self, handler: &str) -> Result<String> {
         if handler.is_empty() {
             return Ok(self.settings.default_runtime.clone());
         }

@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// As [`Engine::port_of`], with a limit of its own.
-    pub(super) async fn port_of_within<T>(
+    pub(crate) async fn port_of_within<T>(
         &self,
         limit: Duration,
         id: &SandboxId,

@@ -19,7 +19,7 @@ use isula_engine::{
 
 use crate::support::{assert_empty, engine, engine_with, settle, successor, world};
 
-fn config(name: &str) -> SandboxConfig {
+pub(crate) fn config(name: &str) -> SandboxConfig {
     let mut config =
         SandboxConfig { log_directory: Some("/logs".to_owned()), ..Default::default() };
     config.metadata.name = name.to_owned();
@@ -29,7 +29,7 @@ fn config(name: &str) -> SandboxConfig {
     config
 }
 
-fn member(sandbox: &SandboxId, name: &str) -> NewMember {
+pub(crate) fn member(sandbox: &SandboxId, name: &str) -> NewMember {
     NewMember {
         sandbox: sandbox.to_string(),
         metadata: ContainerMetadata { name: name.to_owned(), attempt: 0 },
@@ -40,7 +40,7 @@ fn member(sandbox: &SandboxId, name: &str) -> NewMember {
 }
 
 /// Nothing of any sandbox is left.
-fn assert_no_sandbox(world: &World, case: &str) {
+pub(crate) fn assert_no_sandbox(world: &World, case: &str) {
     assert_empty(world, case);
     assert_eq!(world.sandboxes.count(), 0, "{case}: records");
     assert!(world.pods.all().is_empty(), "{case}: namespaces");
@@ -48,7 +48,7 @@ fn assert_no_sandbox(world: &World, case: &str) {
     assert!(world.networks.attached().is_empty(), "{case}: attachments");
 }
 
-async fn remove_sandboxes(engine: &Arc<Engine>) {
+pub(crate) async fn remove_sandboxes(engine: &Arc<Engine>) {
     for sandbox in engine.list_sandboxes(&SandboxFilter::default()) {
         engine.remove_sandbox(sandbox.id.as_str()).await.unwrap();
     }

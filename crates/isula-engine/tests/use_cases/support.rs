@@ -52,6 +52,7 @@ pub fn engine_with(world: &World, settings: Settings) -> Arc<Engine> {
         entropy: world.entropy.clone(),
         host: world.host.clone(),
         cdi: world.cdi.clone(),
+        checkpoints: world.checkpoints.clone(),
     };
     Engine::new(ports, settings)
 }

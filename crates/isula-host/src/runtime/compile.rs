@@ -217,6 +217,7 @@ fn start(launch: &Launch, directory: &Path) -> Result<Start> {
             .clone()
             .map(|log| CriLog { directory: log.directory, path: log.path }),
         attach: launch.attach.map(session::streams),
+        restore: None,
     })
 }
 

@@ -4,6 +4,7 @@
 //! does for a pid or a control group is asked of the kernel; the shim is asked for what only the
 //! parent of the processes can do. Nothing polls, and every answer has a deadline.
 
+mod checkpoint;
 mod compile;
 mod directory;
 mod failure;
@@ -244,6 +245,14 @@ impl Runtime for Runtimes {
 
     async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
         self.reopen_log_of(id).await
+    }
+
+    fn can_checkpoint(&self) -> Result<()> {
+        self.criu_is_there()
+    }
+
+    async fn checkpoint(&self, launch: &Launch, directory: &Path) -> Result<()> {
+        self.checkpoint_container(launch, directory).await
     }
 
     async fn kill_tree(&self, id: &ContainerId, pid: i32) -> Result<()> {

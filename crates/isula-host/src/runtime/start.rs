@@ -32,7 +32,10 @@ impl Runtimes {
         let directory = self.directory(&launch.id);
         let external = self.external(&launch.runtime)?;
         let roots = (directory.path(), self.runtime_root(&launch.runtime));
-        let compiled = self.compiler.compile(launch, external, (roots.0, &roots.1))?;
+        let mut compiled = self.compiler.compile(launch, external, (roots.0, &roots.1))?;
+        if let Some(checkpoint) = &launch.restore {
+            compiled.start.restore = Some(Box::new(self.restore_from(launch, checkpoint)?));
+        }
         if self.find(&launch.id).is_some() || directory.exists() {
             // The engine cleans up after every end; a crash may have come between.
             self.clean_container(&launch.id, &launch.runtime).await?;

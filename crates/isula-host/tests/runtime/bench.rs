@@ -175,6 +175,7 @@ impl Bench {
             stdin_once: wish.stdin_once,
             init: wish.init,
             attach: wish.attach,
+            restore: None,
         }
     }
 

@@ -104,6 +104,15 @@ impl Snapshots for Store {
         view::export(rootfs)
     }
 
+    fn pack(&self, directory: &Path) -> Result<ByteStream> {
+        view::pack(directory)
+    }
+
+    async fn unpack(&self, archive: &Path, into: &Path) -> Result<()> {
+        let (archive, into) = (archive.to_owned(), into.to_owned());
+        self.blocking(move |_| view::unpack(&archive, &into)).await
+    }
+
     async fn changes(&self, rootfs: &Rootfs) -> Result<Vec<Change>> {
         let rootfs = rootfs.clone();
         self.blocking(move |_| view::changes(&rootfs)).await

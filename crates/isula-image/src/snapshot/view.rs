@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashSet,
-    io,
+    fs::File,
+    io::{self, BufReader},
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
@@ -13,10 +14,15 @@ use isula_core::{
 };
 use isula_sys::beneath::{self, Beneath, FileType, Links, list};
 
+/// Bytes that are read at once.
+const BUFFER: usize = 64 << 10;
+
 use crate::{
+    archive::Reader,
     error::from_io,
     merged::{Item, Marks, Merged},
     pack, stream,
+    unpack::unpack_noting,
 };
 
 /// The directories of a root file system, topmost first.
@@ -31,11 +37,27 @@ fn dirs(rootfs: &Rootfs) -> Vec<PathBuf> {
 
 /// See [`isula_core::ports::Snapshots::export`].
 pub(super) fn export(rootfs: &Rootfs) -> Result<ByteStream> {
-    let dirs = dirs(rootfs);
-    let failed = |error| from_io("cannot export the root file system", error);
+    write(dirs(rootfs), Marks::Heed, "cannot export the root file system")
+}
+
+/// See [`isula_core::ports::Snapshots::pack`].
+pub(super) fn pack(directory: &Path) -> Result<ByteStream> {
+    write(vec![directory.to_owned()], Marks::Show, "cannot pack a directory")
+}
+
+/// See [`isula_core::ports::Snapshots::unpack`].
+pub(super) fn unpack(archive: &Path, into: &Path) -> Result<()> {
+    let text = || format!("cannot unpack {}", archive.display());
+    let file = File::open(archive).map_err(|error| PortError::io(text(), error))?;
+    let mut entries = Reader::new(BufReader::with_capacity(BUFFER, file));
+    unpack_noting(&mut entries, into, |_, _| {}).map(drop).map_err(PortError::from)
+}
+
+fn write(dirs: Vec<PathBuf>, marks: Marks, text: &'static str) -> Result<ByteStream> {
+    let failed = move |error| from_io(text, error);
     let merged = Merged::open(dirs.into_iter()).map_err(failed)?;
     stream::write_blocking(move |output| {
-        pack::pack(&merged, Marks::Heed, output).map_err(|error| match error.kind() {
+        pack::pack(&merged, marks, output).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => {
                 PortError::new(ErrorKind::Cancelled, "nobody reads the archive any more")
             }

@@ -21,6 +21,7 @@ pub mod packet;
 pub mod record;
 pub mod stream;
 
+use lcr::checkpoint::{Dump, Restore};
 use serde::{Deserialize, Serialize};
 
 /// Name of the shim's socket in the run directory.
@@ -48,6 +49,8 @@ pub enum Request {
     Attach(Streams),
     /// Let the external runtime do this.
     Order(Order),
+    /// Have CRIU write down the processes; the container is frozen, and stays so.
+    Checkpoint(Box<Dump>),
     /// The exit is known and kept: take away the control group and leave.
     Release,
     /// Kill everything, record the end, take away the control group and leave.
@@ -93,6 +96,8 @@ pub struct Start {
     pub cri_log: Option<CriLog>,
     /// The first client, whose session socket comes along.
     pub attach: Option<Streams>,
+    /// Have CRIU bring back processes that were written down, instead of running a program.
+    pub restore: Option<Box<Restore>>,
 }
 
 /// An OCI runtime of somebody else.

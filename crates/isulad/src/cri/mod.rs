@@ -4,6 +4,7 @@
 //! task of its own: a kubelet that restarts leaves nothing half done.
 
 mod backend;
+mod checkpoint;
 mod containers;
 mod convert;
 mod descriptors;

@@ -1,7 +1,7 @@
 //! The runtime service of the Container Runtime Interface: which handler answers what.
 
 use isula_api::runtime::v1::{self, runtime_service_server::RuntimeService};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, async_trait};
 
 use super::{Answer, Cri, Pages, pages};
 
@@ -265,26 +265,22 @@ impl RuntimeService for Cri {
 
     async fn checkpoint_container(
         &self,
-        _: Request<v1::CheckpointContainerRequest>,
+        request: Request<v1::CheckpointContainerRequest>,
     ) -> Answer<v1::CheckpointContainerResponse> {
-        Err(no_checkpoints())
+        self.checkpoint(request.into_inner()).await
     }
 
     async fn checkpoint_pod(
         &self,
-        _: Request<v1::CheckpointPodRequest>,
+        request: Request<v1::CheckpointPodRequest>,
     ) -> Answer<v1::CheckpointPodResponse> {
-        Err(no_checkpoints())
+        self.checkpoint_all(request).await
     }
 
     async fn restore_pod(
         &self,
-        _: Request<v1::RestorePodRequest>,
+        request: Request<v1::RestorePodRequest>,
     ) -> Answer<v1::RestorePodResponse> {
-        Err(no_checkpoints())
+        self.restore(request.into_inner()).await
     }
-}
-
-fn no_checkpoints() -> Status {
-    Status::unimplemented("this version of isulad can neither make nor restore checkpoints")
 }

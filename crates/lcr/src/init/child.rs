@@ -183,7 +183,7 @@ pub(crate) fn open_joined(
 }
 
 /// Network, names and kernel parameters of the namespaces this process is in by now.
-fn set_up_namespaces(plan: &Plan) -> Result<(), StartError> {
+pub(crate) fn set_up_namespaces(plan: &Plan) -> Result<(), StartError> {
     if plan.namespaces.makes(NamespaceKind::Network) {
         namespace::loopback_up().or_fail(Step::Loopback, "")?;
     }

@@ -6,8 +6,8 @@ mod dev;
 mod idmap;
 mod masks;
 pub(crate) mod mounts;
-mod rootfs;
-mod sources;
+pub(crate) mod rootfs;
+pub(crate) mod sources;
 mod stage;
 
 use std::io;

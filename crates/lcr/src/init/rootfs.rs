@@ -47,6 +47,11 @@ pub(crate) fn attach(plan: &Plan, tree: &OwnedFd) -> Result<OwnedFd, StartError>
         Rootfs::Directory(path) => path,
         Rootfs::Overlay { .. } => &plan.bundle,
     };
+    attach_at(place, tree)
+}
+
+/// As [`attach`], over a directory of the host.
+pub(crate) fn attach_at(place: &Path, tree: &OwnedFd) -> Result<OwnedFd, StartError> {
     let text = place.display().to_string();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target = rustix::fs::open(place, flags, Mode::empty()).or_fail(Step::Rootfs, &text)?;

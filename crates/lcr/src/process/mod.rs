@@ -13,7 +13,7 @@ mod tuning;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
 pub(crate) use identity::become_root_inside;
@@ -92,10 +92,20 @@ impl<'a> Setup<'a> {
             }
             Streams::Three(three) => {
                 rustix::process::setsid()?;
-                for stream in three {
-                    give_to_user(stream.as_fd(), self.process)?;
+                let mut own = [None, None, None];
+                for (stream, own) in three.iter().zip(&mut own) {
+                    match is_null(stream.as_fd())? {
+                        true => *own = own_null(),
+                        false => give_to_user(stream.as_fd(), self.process)?,
+                    }
                 }
-                isula_sys::exec::set_standard_streams(three.each_ref().map(AsFd::as_fd))
+                let [one, two, last] = &own;
+                let [stdin, stdout, stderr] = three;
+                isula_sys::exec::set_standard_streams([
+                    one.as_ref().unwrap_or(stdin).as_fd(),
+                    two.as_ref().unwrap_or(stdout).as_fd(),
+                    last.as_ref().unwrap_or(stderr).as_fd(),
+                ])
             }
         }
     }
@@ -143,12 +153,24 @@ fn leave_keyring() -> io::Result<()> {
     }
 }
 
+fn is_null(stream: BorrowedFd<'_>) -> io::Result<bool> {
+    let found = rustix::fs::fstat(stream)?;
+    Ok(FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+        && found.st_rdev == rustix::fs::makedev(1, 3))
+}
+
+/// `/dev/null` of the container, so that the process holds no file of the host's `/dev` (CRIU can
+/// tell nobody what that would be); nothing where the container has none.
+fn own_null() -> Option<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, Mode::empty()).ok()?;
+    is_null(null.as_fd()).ok()?.then_some(null)
+}
+
 /// The user may open its streams again through `/dev/stdout` and its like.
 fn give_to_user(stream: BorrowedFd<'_>, process: &ProcessPlan) -> io::Result<()> {
     let found = rustix::fs::fstat(stream)?;
-    let is_null = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
-        && found.st_rdev == rustix::fs::makedev(1, 3);
-    if is_null || found.st_uid == process.uid {
+    if found.st_uid == process.uid {
         return Ok(());
     }
     use rustix::io::Errno;
