@@ -64,7 +64,7 @@ fn fill(home: &Home, blobs: &Path, picture: &Picture) -> Result<()> {
         return Ok(());
     }
     home.enter()?;
-    let registry = Registry::start(blobs)?;
+    let registry = start(blobs)?;
     let layout = picture.layout()?;
     registry.push(&format!("oci:{}:latest", layout.display()), &name(picture))?;
     Ok(fs::write(done, "")?)
@@ -77,6 +77,10 @@ fn name(picture: &Picture) -> String {
 /// A registry in the engine's network, whose own work is not counted.
 fn registry(home: &Home, place: &Place, blobs: &Path) -> Result<Registry> {
     place.visit(home)?;
+    start(blobs)
+}
+
+fn start(blobs: &Path) -> Result<Registry> {
     let blobs = blobs.to_owned();
     // The thread that reads its log must not share this thread's view of the file systems, or this
     // one could not change places any more.

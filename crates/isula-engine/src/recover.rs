@@ -90,13 +90,14 @@ impl Engine {
     }
 
     /// Takes a recorded container in. Two that claim one name can't both have it.
-    fn restore(&self, mut container: Container) -> Option<String> {
+    fn restore(&self, mut container: Arc<Container>) -> Option<String> {
         let mut note = None;
         match self.index.reserve(&container.name, &container.id) {
             Ok(reservation) => reservation.keep(),
             Err(error) => {
                 note = Some(format!("{}: {error}: it is named by its id now", container.id));
-                container.name = Name::from(&container.id);
+                let name = Name::from(&container.id);
+                Arc::make_mut(&mut container).name = name;
                 match self.index.reserve(&container.name, &container.id) {
                     Ok(reservation) => reservation.keep(),
                     // The same id twice: the first stays.
@@ -104,7 +105,7 @@ impl Engine {
                 }
             }
         }
-        self.index.add(Slot::new(container));
+        self.index.add(Slot::of(container));
         note
     }
 

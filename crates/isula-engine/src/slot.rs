@@ -59,9 +59,13 @@ pub(crate) struct Marks {
 
 impl Slot {
     pub fn new(container: Container) -> Arc<Self> {
+        Self::of(Arc::new(container))
+    }
+
+    /// As [`Slot::new`]: a container is large, and there may be many of them.
+    pub fn of(container: Arc<Container>) -> Arc<Self> {
         let id = container.id.clone();
         let last_exit = container.state.exit().map(|exit| exit.code);
-        let container = Arc::new(container);
         let seen = Seen { container, restarting: false, exits: 0, last_exit, gone: false };
         let marks = Mutex::default();
         Arc::new(Self { id, seen: watch::Sender::new(seen), turn: Arc::default(), marks })

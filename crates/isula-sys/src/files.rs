@@ -56,6 +56,30 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// Appends what a regular file holds to `buffer`. The name is looked up from an open directory.
+///
+/// One open, one read and one close as long as it fits into the room that `buffer` has left:
+/// of a regular file less is read than was asked for at its end alone.
+///
+/// # Errors
+/// Those of open and read; `buffer` may hold a part of it then.
+pub fn read_at(directory: BorrowedFd<'_>, name: &OsStr, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, name.as_bytes(), flags, Mode::empty())?;
+    loop {
+        if buffer.capacity() == buffer.len() {
+            buffer.reserve(8 << 10);
+        }
+        let room = buffer.capacity() - buffer.len();
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(buffer)) {
+            Ok(length) if length < room => return Ok(()),
+            Ok(_) => {}
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Replaces the file `name` of an open directory; the name of its parent is never walked again.
 ///
 /// # Errors

@@ -126,3 +126,28 @@ fn by_device(dir: impl AsFd, project: u32, limits: &Limits) -> io::Result<()> {
     beneath::tree::remove(dir.as_fd(), name.as_bytes(), &mut || Ok(()))?;
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn the_way_by_a_device_says_what_the_direct_one_says_and_leaves_nothing() {
+        let path = std::env::temp_dir().join(format!("isula-quota-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        let dir = fs::File::open(&path).unwrap();
+        let limits = Limits { hard: 1, soft: 1, valid: BLOCK_LIMITS, ..Limits::default() };
+        // A project of nobody, on a file system that may or may not have quotas.
+        let project = 0x7fff_0000 | std::process::id() & 0xffff;
+        let direct = limit(&dir, project, 1024).map_err(|error| error.raw_os_error());
+        let by_device = by_device(&dir, project, &limits).map_err(|error| error.raw_os_error());
+        let left = fs::read_dir(&path).unwrap().count();
+        fs::remove_dir(&path).unwrap();
+        // A file system without a device of its own (tmpfs) cannot be named by one.
+        if by_device != Err(Some(libc::ENOTBLK)) && by_device != Err(Some(libc::ENODEV)) {
+            assert_eq!(by_device, direct);
+        }
+        assert_eq!(left, 0);
+    }
+}

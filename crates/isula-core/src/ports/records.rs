@@ -1,6 +1,6 @@
 //! The records of containers on disk.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -37,7 +37,7 @@ pub struct ContainerFiles {
 #[derive(Debug, Default)]
 pub struct Restored {
     /// Every container that could be read.
-    pub containers: Vec<Container>,
+    pub containers: Vec<Arc<Container>>,
     /// What could not be read and was moved aside.
     pub quarantined: Vec<Quarantined>,
 }

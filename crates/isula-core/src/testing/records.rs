@@ -82,7 +82,8 @@ impl Records for FakeRecords {
     async fn load(&self) -> Result<Restored> {
         self.failures.pass("records.load").await?;
         let disk = locked(&self.disk);
-        let containers = disk.written.values().map(|(container, _)| container.clone()).collect();
+        let containers = disk.written.values();
+        let containers = containers.map(|(container, _)| Arc::new(container.clone())).collect();
         Ok(Restored { containers, quarantined: disk.quarantined.clone() })
     }
 

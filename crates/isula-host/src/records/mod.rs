@@ -224,7 +224,7 @@ impl Shared {
             restored.quarantined.retain(|damaged| !damaged.path.ends_with(id.as_str()));
             restored.containers.retain(|container| container.id != id);
             match document::decode(documents.config.as_bytes(), documents.host.as_bytes()) {
-                Ok(container) => restored.containers.push(container),
+                Ok(container) => restored.containers.push(Arc::new(container)),
                 Err(error) => tracing::warn!(%id, %error, "a record of the journal is unreadable"),
             }
         }

@@ -4,7 +4,9 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use isula_core::{
@@ -12,6 +14,7 @@ use isula_core::{
     id::ContainerId,
     ports::{Quarantined, Restored},
 };
+use isula_sys::files;
 
 use super::{
     document::{self, Documents},
@@ -111,11 +114,19 @@ pub(super) fn scan(places: &Places, trash: &Trash, quarantine: &Path) -> io::Res
 
 struct Found {
     path: PathBuf,
-    runtime: String,
+    runtime: Arc<Directory>,
     id: ContainerId,
 }
 
+/// The directory of a runtime: what is in it is opened from it, without a walk over its path.
+struct Directory {
+    runtime: String,
+    open: OwnedFd,
+}
+
 fn list(directory: &Path, runtime: &str, trash: &Trash, found: &mut Vec<Found>) -> io::Result<()> {
+    let open = files::open_directory(directory)?;
+    let runtime = Arc::new(Directory { runtime: runtime.to_owned(), open });
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
@@ -123,7 +134,7 @@ fn list(directory: &Path, runtime: &str, trash: &Trash, found: &mut Vec<Found>) 
         if plain::is_new(&name) {
             trash.take(&path)?;
         } else if let Ok(id) = ContainerId::try_from(name) {
-            found.push(Found { path, runtime: runtime.to_owned(), id });
+            found.push(Found { path, runtime: Arc::clone(&runtime), id });
         } else {
             tracing::warn!(path = %path.display(), "this is no directory of a container");
         }
@@ -131,7 +142,10 @@ fn list(directory: &Path, runtime: &str, trash: &Trash, found: &mut Vec<Found>) 
     Ok(())
 }
 
-type Outcome = (PathBuf, Result<Container, String>);
+type Outcome = (PathBuf, Result<Arc<Container>, String>);
+
+/// Bytes that both documents of a container fit into, as a rule.
+const BUFFER: usize = 32 << 10;
 
 /// Below this number a further thread costs more than it gains.
 const WORTH_A_THREAD: usize = 256;
@@ -141,7 +155,9 @@ fn read_all(found: Vec<Found>) -> Vec<Outcome> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let share = found.len().div_ceil(processors.max(1)).max(WORTH_A_THREAD);
     let read = |found: &[Found]| -> Vec<Outcome> {
-        found.iter().map(|found| (found.path.clone(), read_one(found))).collect()
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut read = |found: &Found| read_one(found, &mut buffer).map(Arc::new);
+        found.iter().map(|found| (found.path.clone(), read(found))).collect()
     };
     std::thread::scope(|scope| {
         let (here, others) = found.split_at(share.min(found.len()));
@@ -155,21 +171,28 @@ fn read_all(found: Vec<Found>) -> Vec<Outcome> {
     })
 }
 
-fn read_one(found: &Found) -> Result<Container, String> {
-    let file = |name: &str| {
-        fs::read(found.path.join(name)).map_err(|error| format!("cannot read {name}: {error}"))
+fn read_one(found: &Found, buffer: &mut Vec<u8>) -> Result<Container, String> {
+    let directory = &found.runtime;
+    buffer.clear();
+    let mut read = |name: &str| {
+        let path = format!("{}/{name}", found.id);
+        let read = files::read_at(directory.open.as_fd(), path.as_ref(), buffer);
+        read.map(|()| buffer.len()).map_err(|error| format!("cannot read {name}: {error}"))
     };
-    let container = document::decode(&file(document::CONFIG)?, &file(document::HOST)?)
-        .map_err(|error| isula_core::error::chain(&error))?;
+    let middle = read(document::CONFIG)?;
+    read(document::HOST)?;
+    let (config, host) = buffer.split_at_checked(middle).unwrap_or_default();
+    let decoded = document::decode(config, host);
+    let container = decoded.map_err(|error| isula_core::error::chain(&error))?;
     if container.id != found.id {
         return Err(format!("{} is about {}", document::CONFIG, container.id));
     }
-    if container.host.runtime != found.runtime {
+    if container.host.runtime != directory.runtime {
         return Err(format!(
             "{} names the runtime {:?}, the directory {:?}",
             document::HOST,
             container.host.runtime,
-            found.runtime
+            directory.runtime
         ));
     }
     Ok(container)

@@ -67,7 +67,8 @@ async fn load(root: &Path) -> (Known, Restored) {
 async fn load_sized(root: &Path, half: usize) -> (Known, Restored) {
     let records = JournaledRecords::open_sized(root, half).unwrap();
     let mut restored = records.load().await.unwrap();
-    (known(std::mem::take(&mut restored.containers)), restored)
+    let containers = std::mem::take(&mut restored.containers);
+    (known(containers.iter().map(|one| Container::clone(one))), restored)
 }
 
 fn mode(path: &Path) -> u32 {

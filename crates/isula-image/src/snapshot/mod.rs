@@ -47,12 +47,11 @@ const EMPTY: &str = "empty";
 
 /// The image of the snapshot in `dir`.
 pub(crate) fn image_of(dir: &Path) -> Option<ImageId> {
-    let mut entries = fs::read_dir(dir).ok()?;
-    entries.find_map(|entry| {
-        let name = entry.ok()?.file_name();
-        let hex = name.to_str()?.strip_prefix(MARK)?;
+    let image = |name: &[u8]| {
+        let hex = std::str::from_utf8(name).ok()?.strip_prefix(MARK)?;
         Some(ImageId(format!("sha256:{hex}").parse().ok()?))
-    })
+    };
+    beneath::list::find_name(dir, image).ok().flatten()
 }
 
 #[async_trait]

@@ -12,7 +12,7 @@
 //! A damaged record takes nothing else with it: the layers that it may have named are kept.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
@@ -185,17 +185,17 @@ impl Recovery<'_> {
     }
 
     fn uses(&mut self) -> Result<Uses, PortError> {
-        let mut uses = HashMap::new();
+        let mut found = Vec::new();
         for (path, name) in entries(&self.layout.snapshots())? {
             match ContainerId::try_from(name) {
-                Ok(id) => drop(uses.insert(id, snapshot::image_of(&path))),
+                Ok(id) => found.push((id, path)),
                 Err(error) => {
                     let error = corrupt(error.to_string());
                     self.quarantine(&path, "snapshot", &error)?;
                 }
             }
         }
-        Ok(uses)
+        Ok(images_of(found))
     }
 
     fn blobs(&mut self, tables: &Tables) -> Result<(), PortError> {
@@ -272,6 +272,29 @@ fn digest_of(name: &str) -> Option<Digest> {
 }
 
 /// The entries of a directory, sorted, so that a restart does the same again.
+/// Below this number a further thread costs more than it gains.
+const WORTH_A_THREAD: usize = 512;
+
+/// Which image each container needs, with all processors where there are many.
+fn images_of(snapshots: Vec<(ContainerId, PathBuf)>) -> Uses {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = snapshots.len().div_ceil(processors.max(1)).max(WORTH_A_THREAD);
+    let look = |part: &[(ContainerId, PathBuf)]| -> Vec<Option<ImageId>> {
+        part.iter().map(|(_, path)| snapshot::image_of(path)).collect()
+    };
+    let images: Vec<_> = std::thread::scope(|scope| {
+        let (here, others) = snapshots.split_at(share.min(snapshots.len()));
+        let others: Vec<_> =
+            others.chunks(share).map(|part| (part, scope.spawn(move || look(part)))).collect();
+        let mut images = look(here);
+        for (part, thread) in others {
+            images.extend(thread.join().unwrap_or_else(|_| look(part)));
+        }
+        images
+    });
+    snapshots.into_iter().map(|(id, _)| id).zip(images).collect()
+}
+
 fn entries(dir: &Path) -> Result<Vec<(PathBuf, String)>, PortError> {
     let list = || -> io::Result<Vec<_>> {
         let entry = |entry: io::Result<fs::DirEntry>| {

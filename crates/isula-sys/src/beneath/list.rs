@@ -5,6 +5,7 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
+    path::Path,
 };
 
 use rustix::fs::{self, Mode, OFlags, RawDir, Stat};
@@ -28,6 +29,23 @@ pub fn names(dir: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
         }
     }
     Ok(names)
+}
+
+/// What `find` makes of the first name in the directory at `path` that it makes something of.
+///
+/// # Errors
+/// As `open(2)` and `getdents64(2)`.
+pub fn find_name<T>(path: &Path, find: impl Fn(&[u8]) -> Option<T>) -> io::Result<Option<T>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = fs::open(path, flags, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); 1 << 10];
+    let mut reader = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = reader.next() {
+        if let Some(found) = find(entry?.file_name().to_bytes()) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Opens `name` of the directory for reading, itself not followed; the caller checks what it is.

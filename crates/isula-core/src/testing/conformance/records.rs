@@ -58,6 +58,7 @@ pub async fn records(mut reopen: impl AsyncFnMut() -> Arc<dyn Records>) {
     assert!(restored.quarantined.is_empty(), "{:?}", restored.quarantined);
     let mut containers = restored.containers;
     containers.sort_by(|a, b| a.id.cmp(&b.id));
+    let containers: Vec<Container> = containers.iter().map(|one| Container::clone(one)).collect();
     assert_eq!(containers, [running, stopped.clone()]);
 
     store.remove(&first.id, "lcr", Durability::Synced).await.expect("it is removed");
@@ -71,5 +72,5 @@ pub async fn records(mut reopen: impl AsyncFnMut() -> Arc<dyn Records>) {
 
     let store = reopen().await;
     let restored = store.load().await.expect("the store loads a third time");
-    assert_eq!(restored.containers, [stopped]);
+    assert_eq!(restored.containers, [Arc::new(stopped)]);
 }
