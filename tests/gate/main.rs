@@ -45,7 +45,7 @@ const LIMITS: [(&str, u64, &str); 22] = [
     ("shim of 100", 72, "KiB"),
     // On the disk.
     ("isula", 2900, "KiB"),
-    ("isulad", 11400, "KiB"),
+    ("isulad", 11800, "KiB"),
     ("isulad-shim", 850, "KiB"),
     ("lcr", 3200, "KiB"),
 ];

@@ -78,6 +78,9 @@ limits() {
     check "$1: what was removed makes room" written "$(write small 6)"
     isula stop -t 0 small >/dev/null && isula start small >/dev/null
     check "$1: nor does a new start" "$3" "$(write small 12)"
+    isula stop -t 0 small >/dev/null && isula start small >/dev/null
+    check "$1: one that was full can be used after a start" written "$(isula exec small rm /file; write small 6)"
+    check "$1: with its limit" "$3" "$(write small 12)"
     isula rm -f small large free >/dev/null
     for turn in 1 2 3; do
         isula run -d --name "again$turn" --storage-opt size=8M busybox:vm sleep 1000 >/dev/null

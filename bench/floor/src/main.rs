@@ -10,11 +10,16 @@
 //! last has reached its program (`start`) and until the last is gone with all that was made for it
 //! (`life`), and the processor time of CGROUP's parent meanwhile, in which it is to be run itself.
 
+//!
+//! `isula-floor --record WORK CGROUP COUNT` makes what a container consists of while it does not run,
+//! and removes it: milliseconds for all of them (`create`, `rm`).
+
 #![forbid(unsafe_code)]
 
 mod child;
 mod groups;
 mod mounts;
+mod record;
 
 use std::{
     fs, io,
@@ -58,18 +63,27 @@ struct Container {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, work, cgroup, count] = arguments.as_slice()
+        && word == "--record"
+        && let Ok(count) = count.parse()
+    {
+        return tell(["create", "rm"], record::measure(work.as_ref(), cgroup.as_ref(), count));
+    }
     let Some(request) = parse(&arguments) else {
         eprintln!("usage: isula-floor ROOTFS WORK CGROUP COUNT [--kill] PROGRAM [ARGUMENT ...]");
         return ExitCode::from(2);
     };
-    match measure(&request) {
-        Ok((start, life)) => {
-            let [start_cpu, life_cpu] = [start.cpu, life.cpu];
-            let (start, life) = (start.wall, life.wall);
+    tell(["start", "life"], measure(&request))
+}
+
+fn tell([one, two]: [&str; 2], measured: io::Result<(Cost, Cost)>) -> ExitCode {
+    match measured {
+        Ok((first, second)) => {
+            let (one_cpu, two_cpu) = (format!("{one}_cpu"), format!("{two}_cpu"));
             println!(
                 "{}",
                 json!({
-                    "start": start, "life": life, "start_cpu": start_cpu, "life_cpu": life_cpu
+                    one: first.wall, two: second.wall, one_cpu: first.cpu, two_cpu: second.cpu
                 })
             );
             ExitCode::SUCCESS

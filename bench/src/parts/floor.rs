@@ -14,7 +14,9 @@ use crate::{
 };
 
 /// What is compared: the floor's own row, and the row of an engine in another part.
-const ROWS: [(&str, &str, (&str, &str)); 4] = [
+const ROWS: [(&str, &str, (&str, &str)); 6] = [
+    ("create", "create, one", ("single", "create")),
+    ("rm", "rm, one", ("single", "rm")),
     ("start", "start, one", ("single", "start")),
     ("life", "whole life, one", ("single", "run --rm")),
     ("start", "start, 100 at once", ("crowd", "start")),
@@ -42,8 +44,34 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             report.time(("floor", row("life")), "floor", brief.1);
         }
     }
+    for _ in 0..options.single {
+        let (create, remove) = record(&place)?;
+        report.time(("floor", "create, one"), "floor", create);
+        report.time(("floor", "rm, one"), "floor", remove);
+    }
     ratios(report);
     Ok(())
+}
+
+/// The costs of what `create` and `rm` do to the disk.
+fn record(place: &Place) -> Result<(Cost, Cost)> {
+    let output = Command::new(program("isula-floor")?)
+        .args(["--record".to_owned(), place.path("records"), place.account().containers()])
+        .arg("1")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "isula-floor: {}", output.status);
+    read(&output.stdout, ["create", "rm"])
+}
+
+fn read(text: &[u8], [one, two]: [&str; 2]) -> Result<(Cost, Cost)> {
+    let found: Value = serde_json::from_slice(text)?;
+    let number = |name: &str| found.get(name).and_then(Value::as_f64).context("no figure");
+    let cost = |name: &str| -> Result<Cost> {
+        Ok(Cost { wall: number(name)?, cpu: number(&format!("{name}_cpu"))? })
+    };
+    Ok((cost(one)?, cost(two)?))
 }
 
 /// The costs until all programs are reached, and until all is gone.
@@ -56,10 +84,7 @@ fn measure(place: &Place, count: usize, program_arguments: &[&str]) -> Result<(C
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "isula-floor: {}", output.status);
-    let found: Value = serde_json::from_slice(&output.stdout)?;
-    let number = |name: &str| found.get(name).and_then(Value::as_f64).context("no figure");
-    let start = Cost { wall: number("start")?, cpu: number("start_cpu")? };
-    Ok((start, Cost { wall: number("life")?, cpu: number("life_cpu")? }))
+    read(&output.stdout, ["start", "life"])
 }
 
 /// Rows that say how many times the floor each engine takes.

@@ -257,3 +257,124 @@ impl Checkpoints for LocalCheckpoints {
             .map_err(|error| PortError::io(format!("cannot remove {}", directory.display()), error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn content(text: &'static str) -> ByteStream {
+        Box::pin(futures_util::stream::iter([Ok(Bytes::from(text))]))
+    }
+
+    fn broken() -> ByteStream {
+        let pieces = [Ok(Bytes::from("half")), Err(io::ErrorKind::BrokenPipe.into())];
+        Box::pin(futures_util::stream::iter(pieces))
+    }
+
+    struct Site {
+        root: tempfile::TempDir,
+        checkpoints: LocalCheckpoints,
+    }
+
+    impl Site {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let records = JournaledRecords::open(root.path()).unwrap();
+            let checkpoints = LocalCheckpoints::open(root.path(), &records).unwrap();
+            Self { root, checkpoints }
+        }
+
+        fn directory(&self, name: &str) -> PathBuf {
+            let path = self.root.path().join(name);
+            fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+            path
+        }
+    }
+
+    #[tokio::test]
+    async fn an_archive_is_there_whole_or_not_at_all_and_never_behind_a_link() {
+        let site = Site::new();
+        let (place, elsewhere) = (site.directory("place"), site.directory("elsewhere"));
+        let file = place.join("a.tar");
+        site.checkpoints.publish(&file, content("whole")).await.unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        site.checkpoints.publish(&file, broken()).await.unwrap_err();
+        assert_eq!(fs::read(&file).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "no half of it");
+        // A link in its place is replaced, one on the way is refused.
+        let target = elsewhere.join("secret");
+        fs::write(&target, "secret").unwrap();
+        let link = place.join("link");
+        symlink(&target, &link).unwrap();
+        site.checkpoints.publish(&link, content("new")).await.unwrap();
+        assert_eq!(
+            (fs::read(&target).unwrap(), fs::read(&link).unwrap()),
+            (b"secret".to_vec(), b"new".to_vec())
+        );
+        symlink(&elsewhere, site.root.path().join("way")).unwrap();
+        for path in [site.root.path().join("way/x"), "relative".into(), "/".into()] {
+            let error = site.checkpoints.publish(&path, content("x")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{}", path.display());
+        }
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_directory_of_the_caller_must_be_there_empty_and_itself() {
+        let site = Site::new();
+        let (empty, full) = (site.directory("empty"), site.directory("full"));
+        fs::write(full.join("x"), "").unwrap();
+        symlink(&empty, site.root.path().join("link")).unwrap();
+        site.checkpoints.accept(&empty).await.unwrap();
+        for name in ["full", "link", "gone", "full/x"] {
+            let error = site.checkpoints.accept(&site.root.path().join(name)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
+        }
+        site.checkpoints.make(&full.join("inside")).await.unwrap();
+        site.checkpoints.empty(&full).await.unwrap();
+        site.checkpoints.accept(&full).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_others_may_change_is_not_read_and_what_is_no_file_not_copied() {
+        let site = Site::new();
+        let saved = site.directory("saved");
+        fs::write(saved.join("pod.json"), "{}").unwrap();
+        assert_eq!(site.checkpoints.read(&saved, "pod.json", 2).await.unwrap(), b"{}");
+        let too_large = site.checkpoints.read(&saved, "pod.json", 1).await.unwrap_err();
+        assert_eq!(too_large.kind(), ErrorKind::Corrupt);
+        symlink("/etc/passwd", saved.join("link")).unwrap();
+        site.checkpoints.read(&saved, "link", 1 << 20).await.unwrap_err();
+        site.checkpoints.read(&saved, "../saved/pod.json", 2).await.unwrap_err();
+        let copy = site.root.path().join("copy");
+        let error = site.checkpoints.copy(&saved, &copy).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "a link");
+        fs::remove_file(saved.join("link")).unwrap();
+        fs::remove_dir_all(&copy).unwrap();
+        site.checkpoints.copy(&saved, &copy).await.unwrap();
+        assert_eq!(fs::read(copy.join("pod.json")).unwrap(), b"{}");
+        for path in [saved.join("pod.json"), saved.clone()] {
+            let before = fs::metadata(&path).unwrap().permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+            let error = site.checkpoints.read(&saved, "pod.json", 2).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{}", path.display());
+            fs::set_permissions(&path, before).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_former_daemon_left_is_gone_with_the_next() {
+        let site = Site::new();
+        let begun = site.checkpoints.begin().await.unwrap();
+        site.checkpoints.write(&begun.join("x"), content("x")).await.unwrap();
+        let records = JournaledRecords::open(site.root.path()).unwrap();
+        LocalCheckpoints::open(site.root.path(), &records).unwrap();
+        assert!(!begun.exists());
+        let begun = site.checkpoints.begin().await.unwrap();
+        site.checkpoints.discard(&begun).await.unwrap();
+        site.checkpoints.discard(&begun).await.unwrap();
+        assert!(!begun.exists());
+    }
+}

@@ -170,6 +170,14 @@ pub trait Snapshots: Send + Sync {
         Err(PortError::new(ErrorKind::Unsupported, text))
     }
 
+    /// Changes what [`Snapshots::limit`] has set.
+    ///
+    /// # Errors
+    /// As there.
+    async fn change_limit(&self, id: &ContainerId, bytes: u64) -> Result<()> {
+        self.limit(id, bytes).await
+    }
+
     /// Removes the writable layer: gone from view on return, its blocks freed later. One that is
     /// not there is no error.
     async fn remove(&self, id: &ContainerId) -> Result<()>;

@@ -8,7 +8,7 @@ use isula_core::{
     event::ContainerAction,
     fault,
     id::ContainerId,
-    ports::{Attach, Durability, Session},
+    ports::{Attach, Durability, Launch, Session},
     sandbox::RunAs,
 };
 
@@ -22,6 +22,9 @@ use crate::{
 
 /// How much longer a start is waited for than the runtime itself waits.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes that a writable layer may have beyond its limit while it is mounted.
+const MOUNTING: u64 = 1 << 20;
 
 /// A container runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,15 +129,7 @@ impl Engine {
             fault::point("start.intent");
             Ok(())
         };
-        let started = async {
-            let work = self.ports.runtime.start(&prepared.launch);
-            // The runtime has the same limit and cleans up better: it goes first.
-            let limit = self.settings.start_timeout + GRACE;
-            let action = "start the init process";
-            let started = self.port_within(limit, &starting, action, work).await;
-            fault::point("start.launched");
-            started
-        };
+        let started = self.start_process(&starting, &prepared.launch);
         match tokio::join!(saved, started) {
             (Ok(()), Ok((run, session))) => {
                 self.now_runs(held, &run).await?;
@@ -153,6 +148,33 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    async fn start_process(
+        &self,
+        starting: &Container,
+        launch: &Launch,
+    ) -> Result<(Run, Option<Session>)> {
+        self.make_room(starting, MOUNTING).await?;
+        // The runtime has the same limit and cleans up better: it goes first.
+        let limit = self.settings.start_timeout + GRACE;
+        let action = "start the init process";
+        let work = self.ports.runtime.start(launch);
+        let started = self.port_within(limit, starting, action, work).await;
+        if let Err(error) = self.make_room(starting, 0).await {
+            tracing::error!("{}", chain(&error));
+        }
+        fault::point("start.launched");
+        started
+    }
+
+    /// Lets the writable layer have so many bytes beyond its limit, if it has one: overlayfs makes
+    /// a directory in it when it is mounted, and one that finds no room (XFS reserves more than it
+    /// takes) leaves the container with a root file system that is read-only.
+    async fn make_room(&self, container: &Container, bytes: u64) -> Result<()> {
+        let Some(limit) = container.host.storage_size() else { return Ok(()) };
+        let changed = self.ports.snapshots.change_limit(&container.id, limit.saturating_add(bytes));
+        self.port(container, "limit its writable layer", changed).await
     }
 
     async fn prepare_start(

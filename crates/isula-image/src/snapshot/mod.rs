@@ -127,6 +127,11 @@ impl Snapshots for Store {
         self.blocking(move |shared| shared.limit_snapshot(&id, bytes)).await
     }
 
+    async fn change_limit(&self, id: &ContainerId, bytes: u64) -> Result<()> {
+        let id = id.clone();
+        self.blocking(move |shared| shared.change_snapshot_limit(&id, bytes)).await
+    }
+
     async fn remove(&self, id: &ContainerId) -> Result<()> {
         let id = id.clone();
         self.blocking(move |shared| shared.remove_snapshot(&id)).await

@@ -44,6 +44,13 @@ impl Shared {
         let root = open("").map_err(failed)?;
         quota::limit(root.root(), number, bytes).map_err(failed)
     }
+
+    /// See [`isula_core::ports::Snapshots::change_limit`].
+    pub(super) fn change_snapshot_limit(&self, id: &ContainerId, bytes: u64) -> Result<()> {
+        let dir = self.layout.snapshot(id);
+        let change = || quota::limit(Beneath::open(&dir)?.root(), project(&dir)?, bytes);
+        change().map_err(|error| refusal(id, error))
+    }
 }
 
 fn project(snapshot: &Path) -> io::Result<u32> {
