@@ -23,7 +23,10 @@ use isula_core::{
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::records::{JournaledRecords, Trash, make_directory};
+use crate::{
+    records::{JournaledRecords, Trash, make_directory},
+    runtime::blocking,
+};
 
 /// The checkpoints below a data root. Cheap to clone; must be used within a tokio runtime.
 #[derive(Clone)]
@@ -156,14 +159,6 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(PortError::with_source(ErrorKind::Internal, "a task of the daemon broke off", error))
-    })
 }
 
 #[async_trait]

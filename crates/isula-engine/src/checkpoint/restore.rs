@@ -13,11 +13,8 @@ use isula_core::{
     sandbox::{NewMember, SandboxConfig, SandboxId},
 };
 
-use super::{KEPT, LAYER, LIMIT, POD, SHM, Saved, SavedPod, VERSION};
-use crate::{
-    Engine, Error, Result,
-    launch::{cannot, restored},
-};
+use super::{LAYER, LIMIT, POD, SHM, Saved, SavedPod, VERSION};
+use crate::{Engine, Error, Result, launch::cannot};
 
 /// The largest list of containers that is read.
 const POD_LIMIT: u64 = 16 << 20;
@@ -113,7 +110,6 @@ impl Engine {
         let id = self.create_member_as(member, true).await?.id;
         let slot = self.index.get(&id).ok_or_else(|| Error::NoSuchContainer(id.to_string()))?;
         let container = slot.container();
-        debug_assert!(restored(&container), "it was made to be restored");
         let joined = self.joined(&container).await?;
         let launch = self.prepare(&container, None, joined, None).await?.launch;
         if let Some(what) = saved.difference(&Saved::of(&container, &launch.spec)) {
@@ -121,13 +117,12 @@ impl Engine {
             return Err(Invalid::value("container_configs", &saved.name, why).into());
         }
         let failed = |error: PortError| cannot(&container, "restore it", error);
+        // Whose files they are is looked at while they are copied: nothing else is used.
+        let kept = self.checkpoint_of(&container);
+        self.ports.checkpoints.copy(directory, &kept).await.map_err(failed)?;
         if let isula_core::ports::Rootfs::Overlay { upper, .. } = &launch.rootfs {
-            let layer = directory.join(LAYER);
-            self.ports.snapshots.unpack(&layer, upper).await.map_err(failed)?;
+            self.ports.snapshots.unpack(&kept.join(LAYER), upper).await.map_err(failed)?;
         }
-        let bundle = self.ports.records.directory(&id, &container.host.runtime);
-        let copied = self.ports.checkpoints.copy(directory, &bundle.join(KEPT)).await;
-        copied.map_err(failed)?;
         Ok(id)
     }
 }

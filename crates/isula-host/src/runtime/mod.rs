@@ -282,7 +282,7 @@ impl Runtime for Runtimes {
 }
 
 /// Runs what may take a moment in the kernel where nobody else has to wait for it.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

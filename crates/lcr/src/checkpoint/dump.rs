@@ -14,7 +14,7 @@ use crate::error::{OrFail as _, StartError, Step};
 use crate::plan::NamespaceKind;
 
 /// CRIU's log in the work directory.
-pub const DUMP_LOG: &str = "dump.log";
+const DUMP_LOG: &str = "dump.log";
 
 /// How to write down a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ mod dump;
 mod restore;
 mod survey;
 
-pub use dump::{DUMP_LOG, Dump, dump};
+pub use dump::{Dump, dump};
 pub use restore::{Restore, restore};
 pub use survey::{Origin, Outside, survey};
 
