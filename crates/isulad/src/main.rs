@@ -7,6 +7,7 @@ mod api;
 mod config;
 mod cri;
 mod daemon;
+mod deadline;
 mod flags;
 mod idle;
 mod listen;

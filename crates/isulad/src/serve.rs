@@ -16,8 +16,9 @@ use tonic::{
     service::InterceptorLayer,
     transport::{self, Server},
 };
+use tower::layer::layer_fn;
 
-use crate::{api::Api, cri::Cri, idle::Asked, listen::Connection};
+use crate::{api::Api, cri::Cri, deadline::Deadline, idle::Asked, listen::Connection};
 
 /// Bytes of the largest request; archives and input come in pieces.
 const MESSAGE: usize = 16 << 20;
@@ -56,6 +57,7 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_pending_accept_reset_streams(Some(RESETS))
         .layer(InterceptorLayer::new(asked))
+        .layer(layer_fn(Deadline))
         .add_service(ContainersServer::new(api.clone()).max_decoding_message_size(MESSAGE))
         .add_service(ImagesServer::new(api.clone()).max_decoding_message_size(MESSAGE))
         .add_service(StorageServer::new(api.clone()).max_decoding_message_size(MESSAGE))

@@ -11,7 +11,7 @@ use isula_engine::checkpoint::RestoreRequest;
 use tonic::{Request, Response, Status};
 
 use super::{Answer, Cri, convert};
-use crate::api::status::invalid;
+use crate::{api::status::invalid, deadline};
 
 impl Cri {
     pub(super) async fn checkpoint(
@@ -36,7 +36,7 @@ impl Cri {
         &self,
         request: Request<v1::CheckpointPodRequest>,
     ) -> Answer<v1::CheckpointPodResponse> {
-        let limit = deadline(&request);
+        let limit = deadline::limit(request.metadata().as_ref());
         let v1::CheckpointPodRequest { pod_sandbox_id: id, output_path, container_ids, options } =
             request.into_inner();
         no_options(&options)?;
@@ -94,43 +94,10 @@ fn no_options(options: &HashMap<String, String>) -> Result<(), Status> {
     }
 }
 
-/// How long the caller waits, if it says so (gRPC over HTTP/2, `grpc-timeout`).
-fn deadline<T>(request: &Request<T>) -> Option<Duration> {
-    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(number.saturating_mul(3600)),
-        "M" => Duration::from_secs(number.saturating_mul(60)),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{absolute, deadline, no_options};
-    use std::{collections::HashMap, time::Duration};
-    use tonic::Request;
-
-    #[test]
-    fn a_deadline_is_read_as_grpc_writes_it() {
-        let of = |text: &str| {
-            let mut request = Request::new(());
-            request.metadata_mut().insert("grpc-timeout", text.parse().unwrap());
-            deadline(&request)
-        };
-        assert_eq!(of("3S"), Some(Duration::from_secs(3)));
-        assert_eq!(of("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(of("1500m"), Some(Duration::from_millis(1500)));
-        for wrong in ["", "S", "3", "3x", "-1S", "99999999999999999999S"] {
-            assert_eq!(of(wrong), None, "{wrong}");
-        }
-        assert_eq!(deadline(&Request::new(())), None);
-    }
+    use super::{absolute, no_options};
+    use std::collections::HashMap;
 
     #[test]
     fn an_option_that_nobody_knows_is_refused_by_name() {
