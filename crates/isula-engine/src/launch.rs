@@ -13,7 +13,7 @@ use isula_core::{
     id::{ContainerId, Name},
     ports::{self, Attach, ContainerFiles, Host, Launch, PodPaths, Rootfs},
     sandbox::{GroupsPolicy, Member, PodMountSource, Scope},
-    spec::{self, Device, Facts, Joined, PodFacts, PodSource, files::HostFiles},
+    spec::{self, Built, Device, Facts, Joined, PodFacts, PodSource, files::HostFiles},
     user::{self, Memberships, ResolvedUser},
 };
 
@@ -29,6 +29,14 @@ pub(crate) fn restored(container: &Container) -> bool {
     container.pod.as_ref().is_some_and(|pod| pod.restored)
 }
 
+/// How far a container is.
+pub(crate) enum Stage {
+    /// It is being made: nothing in it can differ from its image.
+    New,
+    /// It does not run. What is known of the user spares reading the container's files again.
+    Stopped(Option<ResolvedUser>),
+}
+
 /// A container ready to be started.
 pub(crate) struct Prepared {
     pub launch: Launch,
@@ -42,13 +50,19 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// The container's plain files.
     pub fn files(&self, container: &Container) -> ContainerFiles {
-        spec::files::build(container, &self.launch.spec, &self.host_files)
+        spec::files::build(
+            container,
+            (&self.launch.spec, self.launch.seccomp.as_ref()),
+            &self.host_files,
+        )
     }
 }
 
 /// Where a container's files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Root {
+    /// In the layers of its image: it was made just now.
+    New,
     /// In its layers.
     Stopped,
     /// Through the root of its init process.
@@ -57,21 +71,25 @@ pub(crate) enum Root {
 
 impl Engine {
     /// Gathers the facts and builds the spec. Nothing is changed, but a missing source of a bind
-    /// mount may be made. `user` spares reading the container's files again.
+    /// mount may be made.
     pub(crate) async fn prepare(
         &self,
         container: &Container,
-        user: Option<ResolvedUser>,
+        stage: Stage,
         joined: Joined,
         attach: Option<Attach>,
     ) -> Result<Prepared> {
         let Container { id, config, host, source, .. } = container;
-        let user = match user {
-            Some(user) => user,
-            None => self.resolve_user(container, &config.user, Root::Stopped).await?,
+        let new = matches!(stage, Stage::New);
+        let user = match stage {
+            Stage::New => self.resolve_user(container, &config.user, Root::New).await?,
+            Stage::Stopped(None) => {
+                self.resolve_user(container, &config.user, Root::Stopped).await?
+            }
+            Stage::Stopped(Some(user)) => user,
         };
         let directory = self.ports.records.directory(id, &host.runtime);
-        let rootfs = self.rootfs(container)?;
+        let rootfs = self.rootfs_at(container, new)?;
         let facts = Facts {
             host: self.ports.host.facts(),
             defaults: &self.defaults,
@@ -87,7 +105,7 @@ impl Engine {
             pod: self.pod_facts(container).await?,
             cdi: self.cdi_edits(container).await?,
         };
-        let spec = spec::build(container, &facts)?;
+        let Built { spec, seccomp } = spec::build(container, &facts)?;
         let host_files = self.host_files(container).await?;
         let mut hasher = DefaultHasher::new();
         (facts.fingerprint(), &host_files).hash(&mut hasher);
@@ -97,6 +115,7 @@ impl Engine {
             bundle: directory,
             rootfs,
             spec: Arc::new(spec),
+            seccomp,
             log: host.log.clone(),
             cri_log: container.pod.as_ref().and_then(|pod| pod.log.clone()),
             open_stdin: config.open_stdin,
@@ -110,11 +129,19 @@ impl Engine {
 
     /// What its root file system is mounted from.
     pub(crate) fn rootfs(&self, container: &Container) -> Result<Rootfs> {
+        self.rootfs_at(container, false)
+    }
+
+    fn rootfs_at(&self, container: &Container, new: bool) -> Result<Rootfs> {
         match &container.source {
             Source::Directory(path) => Ok(Rootfs::Directory(PathBuf::from(path))),
             Source::Image { id, .. } => {
                 let volatile = container.host.auto_remove;
-                let rootfs = self.ports.snapshots.rootfs(&container.id, id, volatile);
+                let (snapshots, own) = (&self.ports.snapshots, &container.id);
+                let rootfs = match new {
+                    true => snapshots.rootfs_of_new(own, id, volatile),
+                    false => snapshots.rootfs(own, id, volatile),
+                };
                 rootfs.map_err(|source| cannot(container, "use its root file system", source))
             }
         }
@@ -156,10 +183,13 @@ impl Engine {
         let work = async {
             match (&container.source, root) {
                 (_, Root::Running) => self.ports.runtime.read(id, path, DATABASE_LIMIT).await,
+                (Source::Image { id: image, .. }, Root::New) => {
+                    self.ports.snapshots.read_image(image, path, DATABASE_LIMIT).await
+                }
                 (Source::Image { id: image, .. }, Root::Stopped) => {
                     self.ports.snapshots.read(id, image, path, DATABASE_LIMIT).await
                 }
-                (Source::Directory(root), Root::Stopped) => {
+                (Source::Directory(root), Root::New | Root::Stopped) => {
                     let root = root.clone();
                     self.on_host(move |host| host.read_beneath(&root, path, DATABASE_LIMIT)).await
                 }

@@ -82,6 +82,7 @@ fn plan(top: &Path, config: Value) -> Plan {
         hierarchies: &Hierarchies::detect().unwrap(),
         cgroup: None,
         cgroup_parent: "/lcr-library-test",
+        seccomp: None,
         filters: None,
     };
     let plan = lcr::compile(&spec, &setting).unwrap();

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use oci_spec::runtime::{LinuxResources, Process, Spec};
+use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process, Spec};
 
 use super::{ItemStream, Result, Rootfs};
 use crate::{
@@ -32,6 +32,8 @@ pub struct Launch {
     pub rootfs: Rootfs,
     /// What to run and how.
     pub spec: Arc<Spec>,
+    /// The profile of its filter, in place of what `spec` says of it ([`crate::spec::Built`]).
+    pub seccomp: Option<Arc<LinuxSeccomp>>,
     /// Where output goes (files in `bundle`).
     pub log: LogConfig,
     /// Output goes here, in CRI's format, whatever `log` says.
@@ -46,6 +48,14 @@ pub struct Launch {
     pub attach: Option<Attach>,
     /// The processes come from the checkpoint in this directory ([`Runtime::checkpoint`]).
     pub restore: Option<PathBuf>,
+}
+
+impl Launch {
+    /// The spec with the profile of its filter.
+    #[must_use]
+    pub fn whole_spec(&self) -> Spec {
+        crate::spec::whole((*self.spec).clone(), self.seccomp.as_deref())
+    }
 }
 
 /// Which streams a client wants.

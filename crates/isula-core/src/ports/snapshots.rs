@@ -66,6 +66,12 @@ pub trait Snapshots: Send + Sync {
     /// The container has no writable layer, or a layer of the image is damaged.
     fn rootfs(&self, id: &ContainerId, image: &ImageId, volatile: bool) -> Result<Rootfs>;
 
+    /// What [`Snapshots::rootfs`] says once [`Snapshots::prepare`] is done.
+    ///
+    /// # Errors
+    /// No such image, or a layer of it is damaged.
+    fn rootfs_of_new(&self, id: &ContainerId, image: &ImageId, volatile: bool) -> Result<Rootfs>;
+
     /// The layer directories of an image, topmost first, for an image that is mounted itself.
     ///
     /// # Errors
@@ -85,6 +91,12 @@ pub trait Snapshots: Send + Sync {
         path: &str,
         limit: u64,
     ) -> Result<Option<Vec<u8>>>;
+
+    /// The same of an image: what a container that was just made has. The store may remember it.
+    ///
+    /// # Errors
+    /// No such image, or the disk failed.
+    async fn read_image(&self, image: &ImageId, path: &str, limit: u64) -> Result<Option<Vec<u8>>>;
 
     /// Copies what the root file system of a container that does not run holds in the directory
     /// `path` (symbolic links resolved within its root) into the directory `into` of the host, with

@@ -1,9 +1,9 @@
 //! The plain files of a container: what it sees as `/etc/hosts`, `/etc/hostname` and
 //! `/etc/resolv.conf`, and what a person reads in its directory.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde_json::Value;
 
 use super::{json, pretty};
@@ -21,15 +21,19 @@ pub struct HostFiles {
     pub hosts: Option<Vec<u8>>,
 }
 
-/// All files of a container.
+/// All files of a container with this spec, and this profile of its filter.
 #[must_use]
-pub fn build(container: &Container, spec: &Spec, from: &HostFiles) -> ContainerFiles {
+pub fn build(
+    container: &Container,
+    (spec, seccomp): (&Spec, Option<&Arc<LinuxSeccomp>>),
+    from: &HostFiles,
+) -> ContainerFiles {
     let Container { config, host, .. } = container;
     let to_json = |value: Option<Value>| match value {
         Some(value) if value != Value::Null => pretty(&value),
         _ => b"null\n".to_vec(),
     };
-    let seccomp = json::seccomp(spec);
+    let seccomp = seccomp.map(json::seccomp);
     ContainerFiles {
         config_json: json::config_json(spec, seccomp.as_deref()),
         hostname: format!("{}\n", config.hostname).into_bytes(),

@@ -1,12 +1,15 @@
 //! The bytes of `config.json`: the same spec gives the same bytes, for a person to read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{
     Value,
-    ser::PrettyFormatter,
+    ser::Formatter,
     value::{RawValue, to_raw_value},
 };
 
@@ -24,7 +27,8 @@ const FIRST: [&str; 10] = [
     "linux",
 ];
 
-/// `config.json`, indented by four blanks, with a line end; `seccomp` are the texts of its profile.
+/// `config.json`, indented by four blanks, with a line end; `seccomp` are the texts of its profile,
+/// which `spec` does not have.
 #[must_use]
 pub(super) fn config_json(spec: &Spec, seccomp: Option<&SeccompTexts>) -> Vec<u8> {
     let mut value = serde_json::to_value(spec).unwrap_or(Value::Null);
@@ -40,9 +44,9 @@ pub(super) fn config_json(spec: &Spec, seccomp: Option<&SeccompTexts>) -> Vec<u8
         members.entry("hooks").or_insert_with(|| Value::Object(serde_json::Map::new()));
     }
     if seccomp.is_some()
-        && let Some(profile) = value.pointer_mut("/linux/seccomp")
+        && let Some(Value::Object(linux)) = value.get_mut("linux")
     {
-        *profile = Value::Null;
+        linux.insert("seccomp".to_owned(), Value::Null);
     }
     print(&value, seccomp.map(|texts| &*texts.member))
 }
@@ -59,26 +63,26 @@ pub(super) struct SeccompTexts {
 /// Profiles whose texts are kept.
 const KEPT: usize = 4;
 /// With the one used last at the end.
-static TEXTS: Mutex<Vec<(LinuxSeccomp, Arc<SeccompTexts>)>> = Mutex::new(Vec::new());
+static TEXTS: Mutex<Vec<(Arc<LinuxSeccomp>, Arc<SeccompTexts>)>> = Mutex::new(Vec::new());
 
-/// The texts of a spec's profile. Nearly all containers have the same one, and it is most of what is
+/// The texts of a profile. Nearly all containers have the same one, and it is most of what is
 /// written of a container.
-pub(super) fn seccomp(spec: &Spec) -> Option<Arc<SeccompTexts>> {
-    let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
+pub(super) fn seccomp(profile: &Arc<LinuxSeccomp>) -> Arc<SeccompTexts> {
     let mut kept = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = kept.iter().position(|(known, _)| known == profile);
+    let same = |known: &Arc<LinuxSeccomp>| Arc::ptr_eq(known, profile) || known == profile;
+    let known = kept.iter().rposition(|(known, _)| same(known));
     let entry = match known {
         Some(at) => kept.remove(at),
         None => {
             if kept.len() >= KEPT {
                 kept.remove(0);
             }
-            (profile.clone(), Arc::new(written(profile)))
+            (Arc::clone(profile), Arc::new(written(profile)))
         }
     };
     let texts = Arc::clone(&entry.1);
     kept.push(entry);
-    Some(texts)
+    texts
 }
 
 fn written(profile: &LinuxSeccomp) -> SeccompTexts {
@@ -100,14 +104,91 @@ pub fn pretty(value: &Value) -> Vec<u8> {
 
 fn print(value: &Value, seccomp: Option<&RawValue>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(16 << 10);
-    let formatter = PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Indented::default());
     // Writing a value to memory can't fail; if it could, the file would be empty, not wrong.
     if (Ordered { value, seccomp }).serialize(&mut serializer).is_err() {
         bytes.clear();
     }
     bytes.push(b'\n');
     bytes
+}
+
+/// Indents by four blanks, as [`serde_json::ser::PrettyFormatter`] does it, but a line begins with one
+/// piece whatever its depth: most of the time of writing is that of handing over small pieces.
+#[derive(Debug, Default)]
+struct Indented {
+    depth: usize,
+    /// Whether the object or the array that ends next has anything in it.
+    filled: bool,
+}
+
+/// What is between two values, of a depth of 16.
+const BETWEEN: &[u8; 66] = b",\n                                                                ";
+const BLANKS: usize = 4;
+
+impl Indented {
+    /// Begins a line, after a comma or not.
+    fn line(&self, out: &mut (impl Write + ?Sized), comma: bool) -> io::Result<()> {
+        let mut blanks = self.depth * BLANKS;
+        let (start, piece) = (usize::from(!comma), blanks.min(BETWEEN.len() - 2));
+        out.write_all(BETWEEN.get(start..2 + piece).unwrap_or_default())?;
+        blanks -= piece;
+        (0..blanks).try_for_each(|_| out.write_all(b" "))
+    }
+
+    fn begin(&mut self, out: &mut (impl Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
+        self.depth += 1;
+        self.filled = false;
+        out.write_all(bracket)
+    }
+
+    fn end(&mut self, out: &mut (impl Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
+        self.depth = self.depth.saturating_sub(1);
+        if self.filled {
+            self.line(out, false)?;
+        }
+        out.write_all(bracket)
+    }
+}
+
+impl Formatter for Indented {
+    fn begin_array<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.begin(out, b"[")
+    }
+
+    fn end_array<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.end(out, b"]")
+    }
+
+    fn begin_array_value<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.line(out, !first)
+    }
+
+    fn end_array_value<W: Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
+
+    fn begin_object<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.begin(out, b"{")
+    }
+
+    fn end_object<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.end(out, b"}")
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.line(out, !first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+
+    fn end_object_value<W: Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
 }
 
 /// A value whose objects are written in a fixed order, whatever order their map has.
@@ -141,6 +222,27 @@ impl Serialize for Ordered<'_> {
                 serializer.collect_seq(items.iter().map(|value| Ordered { value, seccomp }))
             }
             scalar => scalar.serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_indented_as_serde_json_does_it() {
+        let mut deep = serde_json::json!({"z": [1, "two"], "a": {}});
+        for _ in 0..40 {
+            deep = serde_json::json!({"b": [deep, [], {}, null, -1.5, true], "c": "\n\"\u{1}"});
+        }
+        for value in [deep, serde_json::json!([]), serde_json::json!({}), serde_json::json!("x")] {
+            let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+            let mut wanted = Vec::new();
+            let mut serializer = serde_json::Serializer::with_formatter(&mut wanted, formatter);
+            (Ordered { value: &value, seccomp: None }).serialize(&mut serializer).unwrap();
+            wanted.push(b'\n');
+            assert_eq!(String::from_utf8(pretty(&value)), String::from_utf8(wanted));
         }
     }
 }

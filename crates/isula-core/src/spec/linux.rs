@@ -1,6 +1,6 @@
 //! The Linux part of a spec: namespaces, cgroup, masks, seccomp.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Kind, LinuxSeccomp};
 
@@ -32,9 +32,14 @@ const READONLY: [&str; 5] =
 /// More processors than this are not masked one by one.
 const CPU_LIMIT: u32 = 1024;
 
-pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, SpecError> {
+/// With the profile of its filter, which the former does not say.
+pub(super) fn build(
+    container: &Container,
+    facts: &Facts<'_>,
+) -> Result<(Linux, Option<Arc<LinuxSeccomp>>), SpecError> {
     let (host, pod) = (&container.host, container.pod.as_deref());
     let security = Security::parse(&host.security_opt)?;
+    let seccomp = filter(host, &security, facts)?;
     let open = host.privileged || security.system_paths_unconfined;
     let parent = host.cgroup_parent.as_ref().unwrap_or(&facts.defaults.cgroup_parent);
     let all = cdi::nodes(&facts.devices, &facts.cdi, &facts.user);
@@ -51,7 +56,6 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, S
         }))
         .set_resources(Some(resources::build(host, facts, &all)?))
         .set_devices((!nodes.is_empty()).then_some(nodes))
-        .set_seccomp(filter(host, &security, facts)?)
         .set_rootfs_propagation(propagation(container))
         .set_masked_paths((!open).then(|| match pod.and_then(|pod| pod.masked_paths.clone()) {
             Some(paths) => paths,
@@ -67,7 +71,7 @@ pub(super) fn build(container: &Container, facts: &Facts<'_>) -> Result<Linux, S
     if !host.sysctls.is_empty() {
         linux.set_sysctl(Some(host.sysctls.clone().into_iter().collect()));
     }
-    Ok(linux)
+    Ok((linux, seccomp))
 }
 
 /// How often a processor was throttled tells of the load of others (moby, 2025).
@@ -130,7 +134,7 @@ fn filter(
     host: &HostConfig,
     security: &Security,
     facts: &Facts<'_>,
-) -> Result<Option<LinuxSeccomp>, SpecError> {
+) -> Result<Option<Arc<LinuxSeccomp>>, SpecError> {
     let machine = &facts.host.architecture;
     let architecture =
         || seccomp::architecture(machine).ok_or_else(|| SpecError::Architecture(machine.clone()));
@@ -144,7 +148,7 @@ fn filter(
             let kernel = facts.host.kernel_version();
             let json = json.as_bytes();
             let profile = seccomp::parse_profile(json, &capabilities()?, architecture()?, kernel)?;
-            Ok(Some(profile))
+            Ok(Some(Arc::new(profile)))
         }
     }
 }

@@ -16,9 +16,10 @@ pub mod seccomp;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
+    sync::Arc,
 };
 
-use oci_spec::runtime::{LinuxResources, Process, Root, Spec};
+use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process, Root, Spec};
 
 use crate::{
     cgroup::CgroupDriver,
@@ -174,13 +175,33 @@ impl SpecError {
     }
 }
 
+/// A spec, and the profile of its filter beside it: that is most of a spec, and the same for nearly
+/// all containers.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Without `linux.seccomp`.
+    pub spec: Spec,
+    /// What stands for `linux.seccomp`.
+    pub seccomp: Option<Arc<LinuxSeccomp>>,
+}
+
+/// The spec with the profile of its filter, unless it is `None`.
+#[must_use]
+pub fn whole(mut spec: Spec, seccomp: Option<&LinuxSeccomp>) -> Spec {
+    if let (Some(linux), Some(profile)) = (spec.linux_mut(), seccomp) {
+        linux.set_seccomp(Some(profile.clone()));
+    }
+    spec
+}
+
 /// The spec of a container.
 ///
 /// # Errors
 /// [`SpecError`]; a container that passed [`crate::container::verify`] fails only for its seccomp
 /// profile, its hooks, or a machine without a default profile.
-pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError> {
+pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Built, SpecError> {
     let Container { config, host, .. } = container;
+    let (linux, seccomp) = linux::build(container, facts)?;
     let mut root = Root::default();
     root.set_path(facts.rootfs.clone()).set_readonly(Some(host.readonly_rootfs));
     let mut spec = Spec::default();
@@ -188,7 +209,7 @@ pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError
         .set_root(Some(root))
         .set_process(Some(process::init(container, facts)?))
         .set_mounts(Some(mounts::build(container, facts)?))
-        .set_linux(Some(linux::build(container, facts)?))
+        .set_linux(Some(linux))
         .set_hooks(hooks::build([
             facts.defaults.hooks.as_ref(),
             host.hooks.as_ref(),
@@ -201,7 +222,7 @@ pub fn build(container: &Container, facts: &Facts<'_>) -> Result<Spec, SpecError
         let annotations = config.annotations.clone().into_iter().collect();
         spec.set_annotations(Some(annotations));
     }
-    Ok(spec)
+    Ok(Built { spec, seccomp })
 }
 
 /// The limits of a container that runs, without the rules for devices.

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use super::{Defaults, Device, Facts, Joined, build, exec_process, json};
+use super::{Built, Defaults, Device, Facts, Joined, build, exec_process, json};
 use crate::{
     container::{
         CgroupMode, Config, Container, ExecConfig, HostConfig, Mount, MountKind, NamespaceMode,
@@ -78,12 +77,13 @@ fn spec(change: impl FnOnce(&mut Config, &mut HostConfig)) -> Value {
     to_value(&build(&container, &facts).unwrap())
 }
 
-fn config_json(spec: &Spec) -> Vec<u8> {
-    json::config_json(spec, json::seccomp(spec).as_deref())
+fn config_json(built: &Built) -> Vec<u8> {
+    let texts = built.seccomp.as_ref().map(json::seccomp);
+    json::config_json(&built.spec, texts.as_deref())
 }
 
-fn to_value(spec: &Spec) -> Value {
-    serde_json::from_slice(&config_json(spec)).unwrap()
+fn to_value(built: &Built) -> Value {
+    serde_json::from_slice(&config_json(built)).unwrap()
 }
 
 fn at<'a>(spec: &'a Value, pointer: &str) -> &'a Value {
@@ -300,9 +300,10 @@ fn a_seccomp_profile_is_written_as_any_other_value() {
     for container in [container(|_, _| ()), privileged, container(|_, _| ())] {
         let spec = build(&container, &facts(&host, &defaults)).unwrap();
         let text = config_json(&spec);
+        let whole = super::whole(spec.spec.clone(), spec.seccomp.as_deref());
+        assert_eq!(*whole.linux().as_ref().unwrap().seccomp(), spec.seccomp.as_deref().cloned());
         let value: Value = serde_json::from_slice(&text).unwrap();
-        let seccomp = spec.linux().as_ref().unwrap().seccomp();
-        let wanted = seccomp.as_ref().map(|profile| serde_json::to_value(profile).unwrap());
+        let wanted = spec.seccomp.as_deref().map(|profile| serde_json::to_value(profile).unwrap());
         assert_eq!(value.pointer("/linux/seccomp"), wanted.as_ref());
         assert_eq!(String::from_utf8(super::pretty(&value)), String::from_utf8(text));
     }
@@ -579,7 +580,7 @@ fn with_systemd_a_container_has_a_scope_in_a_slice() {
         (Some("/kubepods.slice/kubepods-pod1.slice"), format!("kubepods-pod1.slice:isulad:{id}")),
     ] {
         let one = container(|_, host| host.cgroup_parent = parent.map(str::to_owned));
-        let spec = build(&one, &facts(&host, &defaults)).unwrap();
+        let Built { spec, .. } = build(&one, &facts(&host, &defaults)).unwrap();
         let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
         assert_eq!(path, Some(PathBuf::from(wanted)));
     }

@@ -249,6 +249,10 @@ impl Snapshots for FakeStore {
             let message = format!("container {id} has no writable layer");
             return Err(PortError::new(ErrorKind::NotFound, message));
         }
+        self.rootfs_of_new(id, image, volatile)
+    }
+
+    fn rootfs_of_new(&self, id: &ContainerId, _: &ImageId, volatile: bool) -> Result<Rootfs> {
         Ok(Rootfs::Overlay {
             lower: vec![PathBuf::from("/store/layer")],
             upper: PathBuf::from(format!("/store/{id}/diff")),
@@ -265,6 +269,12 @@ impl Snapshots for FakeStore {
         limit: u64,
     ) -> Result<Option<Vec<u8>>> {
         self.failures.pass("snapshots.read").await?;
+        let found = locked(&self.content).files.get(path).cloned();
+        Ok(found.filter(|bytes| bytes.len() as u64 <= limit))
+    }
+
+    async fn read_image(&self, _: &ImageId, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        self.failures.pass("snapshots.read_image").await?;
         let found = locked(&self.content).files.get(path).cloned();
         Ok(found.filter(|bytes| bytes.len() as u64 <= limit))
     }

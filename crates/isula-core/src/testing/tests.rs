@@ -26,6 +26,7 @@ fn launch(id: &ContainerId, args: &[&str]) -> Launch {
         runtime: "lcr".to_owned(),
         bundle: PathBuf::from("/bundle"),
         rootfs: Rootfs::Directory(PathBuf::from("/rootfs")),
+        seccomp: None,
         spec: Arc::new(spec),
         log: LogConfig::default(),
         cri_log: None,

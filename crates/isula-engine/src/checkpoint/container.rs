@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{KEPT, LAYER, LIMIT, Saved};
 use crate::{
     Engine, Error, Result,
-    launch::cannot,
+    launch::{Stage, cannot},
     slot::{Held, display_name},
 };
 
@@ -106,7 +106,7 @@ impl Engine {
     pub(super) async fn capture(&self, container: &Container, directory: &Path) -> Result<Saved> {
         let failed = |error: PortError| cannot(container, CHECKPOINT, error);
         let joined: Joined = self.joined(container).await?;
-        let launch = self.prepare(container, None, joined, None).await?.launch;
+        let launch = self.prepare(container, Stage::Stopped(None), joined, None).await?.launch;
         let Rootfs::Overlay { upper, .. } = &launch.rootfs else {
             let text = "its root file system has no writable layer of its own";
             return Err(failed(PortError::new(ErrorKind::Unsupported, text)));
@@ -115,11 +115,12 @@ impl Engine {
         let layer = self.ports.snapshots.pack(upper).map_err(failed)?;
         let files = &self.ports.checkpoints;
         files.write(&directory.join(LAYER), layer).await.map_err(failed)?;
-        let spec = document(&*launch.spec).map_err(failed)?;
+        let whole = launch.whole_spec();
+        let spec = document(&whole).map_err(failed)?;
         files.write(&directory.join("spec.dump"), spec).await.map_err(failed)?;
         let config = document(&self.config_dump(container)).map_err(failed)?;
         files.write(&directory.join("config.dump"), config).await.map_err(failed)?;
-        Ok(Saved::of(container, &launch.spec))
+        Ok(Saved::of(container, &whole))
     }
 
     fn config_dump<'a>(&self, container: &'a Container) -> ConfigDump<'a> {

@@ -14,7 +14,10 @@ use isula_core::{
 };
 
 use super::{LAYER, LIMIT, POD, SHM, Saved, SavedPod, VERSION};
-use crate::{Engine, Error, Result, launch::cannot};
+use crate::{
+    Engine, Error, Result,
+    launch::{Stage, cannot},
+};
 
 /// The largest list of containers that is read.
 const POD_LIMIT: u64 = 16 << 20;
@@ -111,8 +114,8 @@ impl Engine {
         let slot = self.index.get(&id).ok_or_else(|| Error::NoSuchContainer(id.to_string()))?;
         let container = slot.container();
         let joined = self.joined(&container).await?;
-        let launch = self.prepare(&container, None, joined, None).await?.launch;
-        if let Some(what) = saved.difference(&Saved::of(&container, &launch.spec)) {
+        let launch = self.prepare(&container, Stage::Stopped(None), joined, None).await?.launch;
+        if let Some(what) = saved.difference(&Saved::of(&container, &launch.whole_spec())) {
             let why = format!("the checkpoint of {:?} has another {what}", saved.name);
             return Err(Invalid::value("container_configs", &saved.name, why).into());
         }

@@ -9,7 +9,12 @@ use isula_core::{
     user::ResolvedUser,
 };
 
-use crate::{Engine, Result, slot::Slot, undo::Undo};
+use crate::{
+    Engine, Result,
+    launch::{Prepared, Stage},
+    slot::Slot,
+    undo::Undo,
+};
 
 /// A container was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,22 +81,15 @@ impl Engine {
     async fn make<'a>(&'a self, container: &'a Container, undo: &mut Undo<'a>) -> Result<Made> {
         let ports = &self.ports;
         let Container { id, host, .. } = container;
-        if let Source::Image { id: image, .. } = &container.source {
+        if let Source::Image { .. } = &container.source {
             undo.push("making the writable layer", ports.snapshots.remove(id));
-            let work = ports.snapshots.prepare(id, image);
-            self.port(container, "make its writable layer", work).await?;
-            if let Some(bytes) = host.storage_size() {
-                let limited = ports.snapshots.limit(id, bytes);
-                self.port(container, "limit its writable layer", limited).await?;
-            }
         }
+        // The layer is made while the spec is built. Both end, whatever becomes of the other.
+        let (layer, prepared) =
+            tokio::join!(self.make_layer(container), self.prepare_new(container));
+        layer?;
         fault::point("create.snapshot");
-
-        // A container whose namespaces are joined need not run before the start.
-        let joined = self.joined(container).await.unwrap_or_default();
-        let prepared = self.prepare(container, None, joined, None).await?;
-        let checked = async { ports.runtime.verify(&prepared.launch) };
-        self.port(container, "be run as asked", checked).await?;
+        let prepared = prepared?;
         undo.push(
             "recording the container",
             ports.records.remove(id, &host.runtime, Durability::Synced),
@@ -105,5 +103,22 @@ impl Engine {
         let own = matches!(container.source, Source::Image { .. });
         let user = own.then(|| Box::new(prepared.user));
         Ok(Made { warnings, fingerprint: prepared.fingerprint, user })
+    }
+
+    async fn make_layer(&self, container: &Container) -> Result<()> {
+        let Source::Image { id: image, .. } = &container.source else { return Ok(()) };
+        let (id, snapshots) = (&container.id, &self.ports.snapshots);
+        self.port(container, "make its writable layer", snapshots.prepare(id, image)).await?;
+        let Some(bytes) = container.host.storage_size() else { return Ok(()) };
+        self.port(container, "limit its writable layer", snapshots.limit(id, bytes)).await
+    }
+
+    async fn prepare_new(&self, container: &Container) -> Result<Prepared> {
+        // A container whose namespaces are joined need not run before the start.
+        let joined = self.joined(container).await.unwrap_or_default();
+        let prepared = self.prepare(container, Stage::New, joined, None).await?;
+        let checked = async { self.ports.runtime.verify(&prepared.launch) };
+        self.port(container, "be run as asked", checked).await?;
+        Ok(prepared)
     }
 }

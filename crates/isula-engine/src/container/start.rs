@@ -15,7 +15,7 @@ use isula_core::{
 use crate::{
     Engine, Error, Result,
     container::Attached,
-    launch::Prepared,
+    launch::{Prepared, Stage},
     slot::{Held, Starter},
     undo::Undo,
 };
@@ -190,7 +190,8 @@ impl Engine {
         }
         // Only before the first start nothing can have changed the container's files.
         let user = held.slot().marks().user.take();
-        let prepared = self.prepare(starting, user.map(|user| *user), joined, attach).await?;
+        let prepared =
+            self.prepare(starting, Stage::Stopped(user.map(|user| *user)), joined, attach).await?;
         if held.slot().marks().fingerprint != Some(prepared.fingerprint) {
             let files = prepared.files(starting);
             let work = self.ports.records.refresh(held.id(), &starting.host.runtime, &files);

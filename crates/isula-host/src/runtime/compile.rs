@@ -7,11 +7,11 @@ use isula_core::cgroup::{CgroupDriver, ContainerScope};
 use isula_core::container::{LogConfig, LogDriver};
 use isula_core::error::{ErrorKind, PortError};
 use isula_core::ports::{Launch, Result, Rootfs};
+use isula_core::spec;
 use isulad_shim::protocol::{CriLog, External, Overlay, Rotation, Start};
 use lcr::cgroup::{Cgroup, Hierarchies};
-use lcr::seccomp::Filter;
-use lcr::seccomp::FilterCache;
-use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, MountBuilder, RootBuilder, Spec};
+use lcr::seccomp::{Filter, FilterCache, Profile};
+use oci_spec::runtime::{LinuxNamespaceType, MountBuilder, RootBuilder, Spec};
 
 use super::session;
 use crate::systemd::{self, Systemd};
@@ -95,7 +95,9 @@ impl Compiler {
         external: Option<&ExternalRuntime>,
         (directory, runtime_root): (&Path, &Path),
     ) -> Result<Compiled> {
-        let filter = self.filter(launch.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()));
+        let own = || launch.spec.linux().as_ref()?.seccomp().as_ref().map(Profile::Own);
+        let shared = launch.seccomp.as_ref().map(Profile::Shared);
+        let filter = self.filter(shared.or_else(own));
         let start = start(launch, directory)?;
         let with_init;
         let spec = if launch.init {
@@ -132,7 +134,8 @@ impl Compiler {
                     Some(cgroup) => postcard::to_stdvec(cgroup).unwrap_or_default(),
                     None => Vec::new(),
                 };
-                let (overlay, config) = external_bundle(launch, spec, directory)?;
+                let spec = spec::whole(spec.clone(), launch.seccomp.as_deref());
+                let (overlay, config) = external_bundle(launch, &spec, directory)?;
                 let terminal = spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
                 let external = External {
                     program: external.path.clone(),
@@ -186,13 +189,14 @@ impl Compiler {
             hierarchies: &self.hierarchies,
             cgroup: group.as_ref(),
             cgroup_parent: &self.cgroup_parent,
+            seccomp: launch.seccomp.as_ref(),
             filters: Some(&self.filters),
         };
         lcr::compile(spec, &setting)
     }
 
     /// The filter of a profile, compiled now or before.
-    pub fn filter(&self, profile: Option<&LinuxSeccomp>) -> Result<ExecFilter> {
+    pub fn filter(&self, profile: Option<Profile<'_>>) -> Result<ExecFilter> {
         let filter = profile.map(|profile| self.filters.get(profile)).transpose();
         filter.map(ExecFilter::Known).map_err(|error| refused(&error.into()))
     }

@@ -16,6 +16,7 @@ use isula_core::ports::{Found, Result};
 use isulad_shim::protocol::{EXIT, Message, Request};
 use jiff::Timestamp;
 use lcr::cgroup::Cgroup;
+use lcr::seccomp::Profile;
 use oci_spec::runtime::Spec;
 
 use super::compile::{BUILT_IN, ExecFilter};
@@ -102,7 +103,7 @@ impl Runtimes {
         let spec = read.ok().flatten().and_then(|text| serde_json::from_slice::<Spec>(&text).ok());
         let Some(spec) = spec else { return ExecFilter::Lost };
         let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-        self.compiler.filter(profile).unwrap_or(ExecFilter::Lost)
+        self.compiler.filter(profile.map(Profile::Own)).unwrap_or(ExecFilter::Lost)
     }
 
     pub(super) async fn clean_container(&self, id: &ContainerId, runtime: &str) -> Result<()> {

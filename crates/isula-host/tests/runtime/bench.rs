@@ -169,6 +169,7 @@ impl Bench {
             bundle,
             rootfs,
             spec: Arc::new(spec),
+            seccomp: None,
             cri_log: None,
             log: wish.log,
             open_stdin: wish.open_stdin,

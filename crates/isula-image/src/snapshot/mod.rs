@@ -6,6 +6,7 @@
 
 mod points;
 mod quota;
+pub(crate) mod remembered;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -67,6 +68,12 @@ impl Snapshots for Store {
         if !upper.is_dir() || !work.is_dir() {
             return Err(no_snapshot(id));
         }
+        self.rootfs_of_new(id, image, volatile)
+    }
+
+    fn rootfs_of_new(&self, id: &ContainerId, image: &ImageId, volatile: bool) -> Result<Rootfs> {
+        let dir = self.shared.layout.snapshot(id);
+        let (upper, work) = (dir.join("diff"), dir.join("work"));
         let image = self.shared.needed_image(id, image)?;
         let mut lower = self.shared.lower(&image)?;
         self.shared.add_mount_points(&mut lower)?;
@@ -97,6 +104,14 @@ impl Snapshots for Store {
     ) -> Result<Option<Vec<u8>>> {
         let (id, image, path) = (id.clone(), image.clone(), path.to_owned());
         self.blocking(move |shared| shared.read(&id, &image, &path, limit)).await
+    }
+
+    async fn read_image(&self, image: &ImageId, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        if let Some(known) = self.shared.recall(image, path, limit) {
+            return Ok(known);
+        }
+        let (image, path) = (image.clone(), path.to_owned());
+        self.blocking(move |shared| shared.read_image(&image, &path, limit)).await
     }
 
     fn export(&self, rootfs: &Rootfs) -> Result<ByteStream> {

@@ -37,7 +37,11 @@ pub(crate) use layers::Layers;
 pub(crate) use layout::Layout;
 pub(crate) use recover::read_layer;
 
-use crate::{registry, snapshot::Uses, trash::Trash};
+use crate::{
+    registry,
+    snapshot::{Uses, remembered::Remembered},
+    trash::Trash,
+};
 
 /// What the store needs to know.
 #[derive(Debug, Clone)]
@@ -68,6 +72,7 @@ pub(crate) struct Shared {
     uses: Mutex<Uses>,
     /// The layer of mount points, once it is made.
     pub(crate) mount_points: Mutex<Option<PathBuf>>,
+    pub(crate) remembered: Remembered,
     trash: Trash,
     damage: Vec<String>,
     serial: AtomicU64,
@@ -104,6 +109,7 @@ impl Store {
             layers: Mutex::new(found.layers),
             uses: Mutex::new(found.uses),
             mount_points: Mutex::new(None),
+            remembered: Remembered::default(),
             damage: found.damage,
             serial: AtomicU64::new(0),
         });

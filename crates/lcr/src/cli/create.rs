@@ -194,6 +194,7 @@ fn compile(spec: &Spec, id: &str, bundle: &Path) -> Result<Plan, Failure> {
         hierarchies: &hierarchies,
         cgroup: None,
         cgroup_parent: "",
+        seccomp: None,
         filters: None,
     };
     Ok(lcr::compile(spec, &setting)?)

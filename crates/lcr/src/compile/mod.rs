@@ -11,13 +11,14 @@ mod options;
 mod process;
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 
 use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies};
 use crate::error::Error;
 use crate::plan::{NamespaceKind, Plan, ProcessPlan, Rootfs};
-use crate::seccomp::FilterCache;
+use crate::seccomp::{FilterCache, Profile};
 
 pub use options::KNOWN_OPTIONS;
 pub use process::compile_process;
@@ -39,6 +40,8 @@ pub struct Setting<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// The group that the container's is made in when `linux.cgroupsPath` is absent or relative.
     pub cgroup_parent: &'a str,
+    /// The profile of the filter, where it is not what `linux.seccomp` says.
+    pub seccomp: Option<&'a Arc<LinuxSeccomp>>,
     /// Where compiled seccomp programs are kept for the next container.
     pub filters: Option<&'a FilterCache>,
 }
@@ -60,7 +63,11 @@ pub fn compile(spec: &Spec, setting: &Setting<'_>) -> Result<Plan, Error> {
         None => Rootfs::Directory(root_directory(root.path(), setting.bundle)?),
     };
     let cgroup = cgroup(linux, setting)?;
-    let mut process = compile_process(process, linux.seccomp().as_ref(), setting.filters)?;
+    let profile = match setting.seccomp {
+        Some(shared) => Some(Profile::Shared(shared)),
+        None => linux.seccomp().as_ref().map(Profile::Own),
+    };
+    let mut process = compile_process(process, profile, setting.filters)?;
     // "This setting is not applicable to the container's init process" (config.md).
     process.cpus_initial.clear();
     process.cpus_final.clear();

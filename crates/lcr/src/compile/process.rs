@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use oci_spec::runtime::{
-    IOPriorityClass, LinuxCapabilities, LinuxSchedulerFlag, LinuxSchedulerPolicy, LinuxSeccomp,
-    Process, Scheduler as SpecScheduler,
+    IOPriorityClass, LinuxCapabilities, LinuxSchedulerFlag, LinuxSchedulerPolicy, Process,
+    Scheduler as SpecScheduler,
 };
 
 use crate::capability::Set;
 use crate::error::Error;
 use crate::plan::{Capabilities, ProcessPlan, Rlimit, Scheduler};
 use crate::process::RLIMITS;
-use crate::seccomp::{self, FilterCache};
+use crate::seccomp::{self, FilterCache, Profile};
 
 /// Checks the process of a configuration and turns it into a plan; `seccomp` is the container's
 /// profile. An exec joins a control group only if [`ProcessPlan::cgroup`] is set afterwards.
@@ -20,7 +20,7 @@ use crate::seccomp::{self, FilterCache};
 /// Names the field that is missing, means nothing, or is not supported.
 pub fn compile_process(
     process: &Process,
-    seccomp: Option<&LinuxSeccomp>,
+    seccomp: Option<Profile<'_>>,
     filters: Option<&FilterCache>,
 ) -> Result<ProcessPlan, Error> {
     refuse_unsupported(process)?;
@@ -49,7 +49,7 @@ pub fn compile_process(
     plan.seccomp = match (seccomp, filters) {
         (None, _) => None,
         (Some(profile), Some(cache)) => Some((*cache.get(profile)?).clone()),
-        (Some(profile), None) => Some(seccomp::compile(profile)?),
+        (Some(profile), None) => Some(seccomp::compile(profile.get())?),
     };
     Ok(plan)
 }

@@ -10,13 +10,40 @@ use super::{Filter, SeccompError, compile};
 /// Profiles that are kept; a filter is 1 to 5 KiB.
 const CAPACITY: usize = 16;
 
+/// A profile to be compiled.
+#[derive(Debug, Clone, Copy)]
+pub enum Profile<'a> {
+    /// One of many containers: it is known again by where it is.
+    Shared(&'a Arc<LinuxSeccomp>),
+    /// One of its own.
+    Own(&'a LinuxSeccomp),
+}
+
+impl Profile<'_> {
+    /// The profile itself.
+    #[must_use]
+    pub fn get(&self) -> &LinuxSeccomp {
+        match self {
+            Self::Shared(profile) => profile,
+            Self::Own(profile) => profile,
+        }
+    }
+}
+
 /// A small cache in front of [`compile`], for a process that starts many containers.
 ///
 /// Profiles are told apart by 128 bits of two keyed hashes, whose keys nobody outside knows.
 pub struct FilterCache {
     keys: [RandomState; 2],
     /// The one used last is at the end.
-    filters: Mutex<Vec<(Fingerprint, Arc<Filter>)>>,
+    filters: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    fingerprint: Fingerprint,
+    /// Where a shared profile is, which nothing else can be while it is kept.
+    shared: Option<Arc<LinuxSeccomp>>,
+    filter: Arc<Filter>,
 }
 
 type Fingerprint = [u64; 2];
@@ -32,28 +59,40 @@ impl FilterCache {
     ///
     /// # Errors
     /// Those of [`compile`].
-    pub fn get(&self, profile: &LinuxSeccomp) -> Result<Arc<Filter>, SeccompError> {
-        let fingerprint = self.fingerprint(profile);
-        if let Some(filter) = self.find(fingerprint) {
+    pub fn get(&self, profile: Profile<'_>) -> Result<Arc<Filter>, SeccompError> {
+        let shared = match profile {
+            Profile::Shared(shared) => Some(shared),
+            Profile::Own(_) => None,
+        };
+        let same = |known: &Kept| match (&known.shared, shared) {
+            (Some(known), Some(shared)) => Arc::ptr_eq(known, shared),
+            _ => false,
+        };
+        if let Some(filter) = shared.and_then(|_| self.find(same)) {
+            return Ok(filter);
+        }
+        let fingerprint = self.fingerprint(profile.get());
+        if let Some(filter) = self.find(|known| known.fingerprint == fingerprint) {
             return Ok(filter);
         }
         // Not under the lock: two that miss at once do the same work, and nobody waits.
-        let filter = Arc::new(compile(profile)?);
+        let filter = Arc::new(compile(profile.get())?);
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
-        if filters.iter().all(|(known, _)| *known != fingerprint) {
+        if filters.iter().all(|known| known.fingerprint != fingerprint) {
             if filters.len() >= CAPACITY {
                 filters.remove(0);
             }
-            filters.push((fingerprint, Arc::clone(&filter)));
+            let (shared, filter) = (shared.cloned(), Arc::clone(&filter));
+            filters.push(Kept { fingerprint, shared, filter });
         }
         Ok(filter)
     }
 
-    fn find(&self, fingerprint: Fingerprint) -> Option<Arc<Filter>> {
+    fn find(&self, is: impl Fn(&Kept) -> bool) -> Option<Arc<Filter>> {
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = filters.iter().position(|(known, _)| *known == fingerprint)?;
+        let at = filters.iter().position(is)?;
         let entry = filters.remove(at);
-        let filter = Arc::clone(&entry.1);
+        let filter = Arc::clone(&entry.filter);
         filters.push(entry);
         Some(filter)
     }
@@ -129,20 +168,31 @@ mod tests {
     #[test]
     fn the_same_profile_is_compiled_once_and_another_gets_its_own_filter() {
         let cache = FilterCache::new();
-        let first = cache.get(&profile(1)).unwrap();
-        assert!(Arc::ptr_eq(&first, &cache.get(&profile(1)).unwrap()));
-        let other = cache.get(&profile(2)).unwrap();
+        let first = cache.get(Profile::Own(&profile(1))).unwrap();
+        assert!(Arc::ptr_eq(&first, &cache.get(Profile::Own(&profile(1))).unwrap()));
+        let other = cache.get(Profile::Own(&profile(2))).unwrap();
         assert_ne!(first.program, other.program);
         assert_eq!(*other, compile(&profile(2)).unwrap());
     }
 
     #[test]
+    fn a_shared_profile_is_known_by_its_place_and_by_its_content() {
+        let cache = FilterCache::new();
+        let (one, twin, other) = (Arc::new(profile(1)), Arc::new(profile(1)), Arc::new(profile(2)));
+        let first = cache.get(Profile::Shared(&one)).unwrap();
+        for same in [Profile::Shared(&one), Profile::Shared(&twin), Profile::Own(&one)] {
+            assert!(Arc::ptr_eq(&first, &cache.get(same).unwrap()));
+        }
+        assert_eq!(*cache.get(Profile::Shared(&other)).unwrap(), compile(&other).unwrap());
+    }
+
+    #[test]
     fn the_cache_keeps_what_was_used_last_and_does_not_grow() {
         let cache = FilterCache::new();
-        let first = cache.get(&profile(0)).unwrap();
+        let first = cache.get(Profile::Own(&profile(0))).unwrap();
         for value in 1..100 {
-            cache.get(&profile(value)).unwrap();
-            assert!(Arc::ptr_eq(&first, &cache.get(&profile(0)).unwrap()));
+            cache.get(Profile::Own(&profile(value))).unwrap();
+            assert!(Arc::ptr_eq(&first, &cache.get(Profile::Own(&profile(0))).unwrap()));
         }
         assert_eq!(cache.filters.lock().unwrap().len(), CAPACITY);
     }

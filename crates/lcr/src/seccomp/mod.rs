@@ -21,7 +21,7 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag as Flag};
 use serde::{Deserialize, Serialize};
 
 pub use architecture::{Architecture, Numbers};
-pub use cache::FilterCache;
+pub use cache::{FilterCache, Profile};
 
 /// A program as the kernel takes it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,8 @@
 //! pointer where no filter can look; it is allowed, as it is by Docker, or no such program would
 //! reach a network.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use oci_spec::runtime::{
     Arch, Capabilities, Capability, LinuxSeccomp, LinuxSeccompAction as Action,
     LinuxSeccompOperator as Operator, LinuxSyscall,
@@ -99,10 +101,34 @@ const ARM: [&str; 6] = [
     "set_tls",
 ];
 
+/// Profiles that are kept; one is some 400 strings.
+const KEPT: usize = 4;
+type Kept = ((Capabilities, Arch), Arc<LinuxSeccomp>);
+/// With the one used last at the end.
+static PROFILES: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+
 /// The profile of a container that asks for none, whose bounding set is `capabilities`, on a
-/// machine whose own architecture is `architecture`.
+/// machine whose own architecture is `architecture`. Nearly all containers have the same one.
 #[must_use]
-pub fn default_profile(capabilities: &Capabilities, architecture: Arch) -> LinuxSeccomp {
+pub fn default_profile(capabilities: &Capabilities, architecture: Arch) -> Arc<LinuxSeccomp> {
+    let mut kept = PROFILES.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = kept.iter().position(|((c, a), _)| *a == architecture && c == capabilities);
+    let entry = match known {
+        Some(at) => kept.remove(at),
+        None => {
+            if kept.len() >= KEPT {
+                kept.remove(0);
+            }
+            let profile = Arc::new(made(capabilities, architecture));
+            ((capabilities.clone(), architecture), profile)
+        }
+    };
+    let profile = Arc::clone(&entry.1);
+    kept.push(entry);
+    profile
+}
+
+fn made(capabilities: &Capabilities, architecture: Arch) -> LinuxSeccomp {
     let (architectures, own) = machine(architecture);
     let mut syscalls = vec![allow(allowed()), allow(TRACING)];
     syscalls.push(allow_if("socket", Operator::ScmpCmpLt, FIRST_REFUSED_FAMILY));
