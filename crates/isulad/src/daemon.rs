@@ -7,6 +7,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -37,7 +38,8 @@ use crate::{
     wire::{self, Wired},
 };
 
-/// Threads that run requests; nothing blocks on them.
+/// Threads that run requests, at most; nothing blocks on them. One for every two processors: a second
+/// one on two of them takes turns with the first, and each turn wakes a thread.
 const WORKERS: usize = 2;
 /// Threads that may block, on disks mostly. They go when they have nothing to do.
 const BLOCKING: usize = 32;
@@ -98,6 +100,11 @@ fn cannot<'a>(
     move |source| DaemonError::Io { action, path: path.to_owned(), source }
 }
 
+fn workers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (processors / 2).clamp(1, WORKERS)
+}
+
 /// Serves until a signal ends it.
 ///
 /// # Errors
@@ -118,7 +125,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     raise_descriptor_limit();
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let runtime = Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(workers())
         .max_blocking_threads(BLOCKING)
         .thread_keep_alive(BLOCKING_KEPT)
         .thread_stack_size(STACK)
