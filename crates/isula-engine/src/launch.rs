@@ -160,15 +160,12 @@ impl Engine {
             Some(GroupsPolicy::Merge) => Memberships::Always,
             Some(GroupsPolicy::Strict) => Memberships::Never,
         };
-        let passwd = self.read(container, root, "/etc/passwd");
-        let group = async {
-            let needed = memberships == Memberships::Always;
-            match needed || user::needs_groups(wanted, group_add) {
-                true => self.read(container, root, "/etc/group").await,
-                false => Ok(None),
-            }
-        };
-        let (passwd, group) = tokio::try_join!(passwd, group)?;
+        let mut paths = vec!["/etc/passwd"];
+        if memberships == Memberships::Always || user::needs_groups(wanted, group_add) {
+            paths.push("/etc/group");
+        }
+        let mut files = self.read(container, root, &paths).await?.into_iter();
+        let (passwd, group) = (files.next().flatten(), files.next().flatten());
         let files = (passwd.as_deref(), group.as_deref());
         Ok(user::resolve_with(wanted, files, group_add, memberships)?)
     }
@@ -177,23 +174,30 @@ impl Engine {
         &self,
         container: &Container,
         root: Root,
-        path: &'static str,
-    ) -> Result<Option<Vec<u8>>> {
-        let id = &container.id;
+        paths: &[&'static str],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        const LIMIT: u64 = DATABASE_LIMIT;
+        let (id, ports) = (&container.id, &self.ports);
         let work = async {
-            match (&container.source, root) {
-                (_, Root::Running) => self.ports.runtime.read(id, path, DATABASE_LIMIT).await,
-                (Source::Image { id: image, .. }, Root::New) => {
-                    self.ports.snapshots.read_image(image, path, DATABASE_LIMIT).await
-                }
-                (Source::Image { id: image, .. }, Root::Stopped) => {
-                    self.ports.snapshots.read(id, image, path, DATABASE_LIMIT).await
-                }
-                (Source::Directory(root), Root::New | Root::Stopped) => {
-                    let root = root.clone();
-                    self.on_host(move |host| host.read_beneath(&root, path, DATABASE_LIMIT)).await
-                }
+            if root == Root::Running {
+                return ports.runtime.read(id, paths, LIMIT).await;
             }
+            let mut files = Vec::with_capacity(paths.len());
+            for path in paths {
+                files.push(match &container.source {
+                    Source::Image { id: image, .. } if root == Root::New => {
+                        ports.snapshots.read_image(image, path, LIMIT).await?
+                    }
+                    Source::Image { id: image, .. } => {
+                        ports.snapshots.read(id, image, path, LIMIT).await?
+                    }
+                    Source::Directory(root) => {
+                        let (root, path) = (root.clone(), *path);
+                        self.on_host(move |host| host.read_beneath(&root, path, LIMIT)).await?
+                    }
+                });
+            }
+            Ok(files)
         };
         self.port(container, "read its user database", work).await
     }

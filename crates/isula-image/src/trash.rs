@@ -25,6 +25,9 @@ const STACK: usize = 128 << 10;
 /// costs as much as a small removal.
 const KEPT: Duration = Duration::from_secs(2);
 
+/// How long it waits before it begins: whoever removed something has its answer by then.
+const DELAY: Duration = Duration::from_millis(20);
+
 type Collect = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
@@ -140,6 +143,9 @@ impl Shared {
                     work.running = false;
                     return;
                 }
+                drop(work);
+                thread::sleep(DELAY);
+                let mut work = self.work();
                 work.wanted = false;
                 work.collect.take()
             };

@@ -2,6 +2,7 @@
 //! the bounding and ambient sets. A set is a bit mask: bit n is capability n of capabilities(7).
 
 use std::io;
+use std::sync::OnceLock;
 
 const VERSION_3: u32 = 0x2008_0522;
 /// The highest capability number that a 64-bit mask can hold.
@@ -86,9 +87,10 @@ pub fn bounding() -> u64 {
     known(|capability| bounding_has(capability).map(|has| u64::from(has) << capability))
 }
 
-/// All capabilities that the running kernel knows.
+/// All capabilities that the running kernel knows; it is asked once.
 pub fn supported() -> u64 {
-    known(|capability| bounding_has(capability).map(|_| 1 << capability))
+    static SUPPORTED: OnceLock<u64> = OnceLock::new();
+    *SUPPORTED.get_or_init(|| known(|capability| bounding_has(capability).map(|_| 1 << capability)))
 }
 
 /// Numbers are handed out without gaps, so the first one that the kernel refuses ends the list.

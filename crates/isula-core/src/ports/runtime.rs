@@ -299,9 +299,14 @@ pub trait Runtime: Send + Sync {
     /// Attaches a client to the init process.
     async fn attach(&self, id: &ContainerId, attach: Attach) -> Result<Session>;
 
-    /// Reads a regular file beneath the root of a running container, symbolic links resolved within
+    /// Reads regular files beneath the root of a running container, symbolic links resolved within
     /// it; `None` as in [`super::Snapshots::read`].
-    async fn read(&self, id: &ContainerId, path: &str, limit: u64) -> Result<Option<Vec<u8>>>;
+    async fn read(
+        &self,
+        id: &ContainerId,
+        paths: &[&'static str],
+        limit: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>>;
 
     /// What it uses now.
     async fn usage(&self, id: &ContainerId) -> Result<Usage>;

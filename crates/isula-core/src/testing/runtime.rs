@@ -313,10 +313,16 @@ impl Runtime for FakeRuntime {
         Ok(pipe.session())
     }
 
-    async fn read(&self, id: &ContainerId, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    async fn read(
+        &self,
+        id: &ContainerId,
+        paths: &[&'static str],
+        limit: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>> {
         self.failures.pass("runtime.read").await?;
-        let found = self.with(id, |shim| shim.files.get(path).cloned())?;
-        Ok(found.filter(|bytes| bytes.len() as u64 <= limit))
+        let fits = |bytes: &Vec<u8>| bytes.len() as u64 <= limit;
+        let file = |shim: &Shim, path: &str| shim.files.get(path).cloned().filter(fits);
+        self.with(id, |shim| paths.iter().map(|path| file(shim, path)).collect())
     }
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage> {

@@ -13,6 +13,8 @@ use std::{
 
 /// The shortest pause between two deletions; a longer deletion is followed by as long a pause.
 const PAUSE: Duration = Duration::from_millis(2);
+/// How long it waits before it begins: whoever removed something has its answer by then.
+const DELAY: Duration = Duration::from_millis(20);
 
 /// A directory of things that nobody misses.
 #[derive(Clone)]
@@ -73,6 +75,7 @@ impl Trash {
     }
 
     fn empty_slowly(&self) {
+        std::thread::sleep(DELAY);
         loop {
             let found = self.contents();
             let mut failed = 0;

@@ -231,8 +231,13 @@ impl Runtime for Runtimes {
         self.attach_client(id, attach).await
     }
 
-    async fn read(&self, id: &ContainerId, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        self.read_file(id, path, limit).await
+    async fn read(
+        &self,
+        id: &ContainerId,
+        paths: &[&'static str],
+        limit: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        self.read_files(id, paths.to_vec(), limit).await
     }
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage> {

@@ -159,22 +159,24 @@ impl Runtimes {
         }
     }
 
-    pub(super) async fn read_file(
+    pub(super) async fn read_files(
         &self,
         id: &ContainerId,
-        path: &str,
+        paths: Vec<&'static str>,
         limit: u64,
-    ) -> Result<Option<Vec<u8>>> {
+    ) -> Result<Vec<Option<Vec<u8>>>> {
         let keeper = self.running(id)?;
-        let (init, path) = (keeper.init(), path.to_owned());
-        let id = id.clone();
+        let (init, id) = (keeper.init(), id.clone());
         blocking(move || {
             let root = Beneath::open(Path::new(&format!("/proc/{}/root", init.pid)));
             // The number is of the container's process only if that one still lives after it.
             let (Ok(root), true) = (root, init.lives()) else { return Err(not_running(&id)) };
-            read_beneath(&root, &path, limit).map_err(|error| {
-                PortError::io(format!("cannot read {path} of the container"), error)
-            })
+            let read = |path: &&str| {
+                read_beneath(&root, path, limit).map_err(|error| {
+                    PortError::io(format!("cannot read {path} of the container"), error)
+                })
+            };
+            paths.iter().map(read).collect()
         })
         .await
     }

@@ -187,8 +187,11 @@ async fn files_are_read_beneath_the_containers_root() {
     let launch = bench.launch(Wish { overlay: true, ..Wish::default() }, &["sh", "-c", &script]);
     bench.start(&launch).await;
     bench.wait_for_log(&launch, "ready").await;
-    let read =
-        async |path: &str, limit| bench.runtimes.read(&launch.id, path, limit).await.unwrap();
+    let read = async |path: &'static str, limit| {
+        let files = bench.runtimes.read(&launch.id, &["/none", path], limit).await.unwrap();
+        let [None, file] = files.try_into().unwrap() else { panic!("there is no such file") };
+        file
+    };
     assert_eq!(read("/tmp/file", 100).await.unwrap(), b"inside\n");
     assert_eq!(read("tmp/link", 7).await.unwrap(), b"inside\n");
     assert_eq!(read("/etc/passwd", 1000).await.unwrap(), b"root:x:0:0:root:/:/bin/sh\n");

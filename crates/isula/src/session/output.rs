@@ -1,7 +1,6 @@
 //! Our stdout and stderr, written by a thread.
 
 use std::io::{self, Write};
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -15,31 +14,40 @@ pub(super) enum Piece {
     Err(Bytes),
 }
 
-/// The thread and the way to it.
+/// The way to the thread, which begins with the first piece: most commands write nothing.
 pub(super) struct Writer {
     pieces: mpsc::Sender<Piece>,
     done: oneshot::Receiver<io::Result<()>>,
-    _thread: JoinHandle<()>,
+    /// What the thread gets.
+    waiting: Option<(mpsc::Receiver<Piece>, oneshot::Sender<io::Result<()>>)>,
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Without a thread yet.
+    pub fn new() -> Self {
+        let (pieces, receiver) = mpsc::channel(4);
+        let (sender, done) = oneshot::channel();
+        Self { pieces, done, waiting: Some((receiver, sender)) }
+    }
+
+    /// Waits for room for a piece: the daemon is read no faster than our output is. What is sent is
+    /// written after [`Writer::begin`].
+    pub async fn room(&self) -> Option<mpsc::Permit<'_, Piece>> {
+        self.pieces.reserve().await.ok()
+    }
+
+    /// Starts the thread, unless it was.
     ///
     /// # Errors
     /// The thread can't be started.
-    pub fn start() -> io::Result<Self> {
-        let (pieces, receiver) = mpsc::channel(4);
-        let (sender, done) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+    pub fn begin(&mut self) -> io::Result<()> {
+        let Some((pieces, sender)) = self.waiting.take() else { return Ok(()) };
+        let thread = std::thread::Builder::new().name("stdout".to_owned());
+        thread.spawn(move || {
             // The other end may have given up; then nobody asks for the result.
-            let _ = sender.send(write(receiver));
+            let _ = sender.send(write(pieces));
         })?;
-        Ok(Self { pieces, done, _thread: thread })
-    }
-
-    /// Waits for room for a piece: the daemon is read no faster than our output is.
-    pub async fn room(&self) -> Option<mpsc::Permit<'_, Piece>> {
-        self.pieces.reserve().await.ok()
+        Ok(())
     }
 
     /// Waits until everything is written.
@@ -47,8 +55,8 @@ impl Writer {
     /// # Errors
     /// What stdout or stderr said.
     pub async fn finish(self) -> io::Result<()> {
-        let Self { pieces, done, _thread } = self;
-        drop(pieces);
+        let Self { pieces, done, waiting } = self;
+        drop((pieces, waiting));
         done.await.unwrap_or(Ok(()))
     }
 }

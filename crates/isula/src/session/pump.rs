@@ -69,7 +69,7 @@ pub async fn run(
     let stdin = stdin.transpose().map_err(no_thread)?;
     let keys = if started.tty { detach_keys } else { Vec::new() };
     let mut keyboard = Keyboard { stdin, detach: Detach::new(keys), to_daemon };
-    let writer = Writer::start().map_err(no_thread)?;
+    let mut writer = Writer::new();
     let end = loop {
         tokio::select! {
             biased;
@@ -79,7 +79,7 @@ pub async fn run(
                 Asked::Leave(status) => break Err(Failure::Interrupted(status)),
             },
             left = keyboard.turn() => if left { break Ok(End::Detached) },
-            answer = next(&mut answers, &writer) => match answer {
+            answer = next(&mut answers, &mut writer) => match answer {
                 Ok(None) => {}
                 Ok(Some(end)) => break Ok(end),
                 Err(failure) => break Err(failure),
@@ -170,7 +170,7 @@ fn pass(kills: &mut Option<mpsc::UnboundedSender<Signal>>, signal: Signal) {
 /// The next answer; none as long as the session goes on.
 async fn next(
     answers: &mut Streaming<SessionOutput>,
-    writer: &Writer,
+    writer: &mut Writer,
 ) -> Result<Option<End>, Failure> {
     let Some(room) = writer.room().await else {
         // The writer has given up: its reason comes from `finish`.
@@ -180,10 +180,12 @@ async fn next(
         None => Err(Failure::local("the connection to the isulad daemon was lost")),
         Some(Some(Output::Stdout(bytes))) => {
             room.send(Piece::Out(bytes));
+            writer.begin().map_err(no_thread)?;
             Ok(None)
         }
         Some(Some(Output::Stderr(bytes))) => {
             room.send(Piece::Err(bytes));
+            writer.begin().map_err(no_thread)?;
             Ok(None)
         }
         Some(Some(Output::Exited(exited))) => {

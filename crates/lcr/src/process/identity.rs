@@ -25,9 +25,10 @@ impl Last {
 
 /// Becomes the user of the plan with its groups and capabilities.
 pub(crate) fn assume(process: &ProcessPlan, warn: &dyn Fn(String)) -> Result<Last, StartError> {
-    let wanted =
-        within_reach(process.capabilities, warn).or_fail(Step::Identity, "capabilities")?;
-    drop_bounding(wanted.bounding).or_fail(Step::Identity, "bounding capabilities")?;
+    let present = capability::bounding();
+    let wanted = within_reach(process.capabilities, present, warn);
+    let wanted = wanted.or_fail(Step::Identity, "capabilities")?;
+    drop_bounding(present, wanted.bounding).or_fail(Step::Identity, "bounding capabilities")?;
     set_ids(process)?;
     let last = Sets {
         effective: wanted.effective,
@@ -59,10 +60,15 @@ pub(crate) fn become_root_inside() -> Result<(), StartError> {
     }
 }
 
-/// What this process can give: nobody gets a capability that its creator does not have.
-fn within_reach(wanted: Capabilities, warn: &dyn Fn(String)) -> io::Result<Capabilities> {
+/// What this process, with the bounding set `present`, can give: nobody gets a capability that its
+/// creator does not have.
+fn within_reach(
+    wanted: Capabilities,
+    present: u64,
+    warn: &dyn Fn(String),
+) -> io::Result<Capabilities> {
     let own = capability::get()?.permitted;
-    let bounding = own & capability::bounding();
+    let bounding = own & present;
     let asked = wanted.bounding | wanted.effective | wanted.permitted | wanted.ambient;
     let missing = Set(asked & !bounding);
     if !missing.is_empty() {
@@ -85,8 +91,7 @@ fn within_reach(wanted: Capabilities, warn: &dyn Fn(String)) -> io::Result<Capab
     })
 }
 
-fn drop_bounding(keep: u64) -> io::Result<()> {
-    let present = capability::bounding();
+fn drop_bounding(present: u64, keep: u64) -> io::Result<()> {
     for number in (0..64).filter(|number| (present & !keep) >> number & 1 == 1) {
         capability::bounding_drop(number)?;
     }
