@@ -252,3 +252,40 @@ async fn files_are_read_through_links_and_layers_but_never_outside() {
     assert_eq!(store.read(&name, &id, "/etc/passwd", 3).await.unwrap(), None);
     assert!(Path::new(&upper).metadata().unwrap().mode() & 0o777 == 0o755);
 }
+
+#[tokio::test]
+async fn files_of_images_are_remembered_as_long_as_the_image_is_there() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let big = vec![b'x'; 17 << 10];
+    let layer = Tar::default().dir("etc").file("etc/passwd", b"one").file("big", &big).end();
+    let id = image(&store, &[&layer]).await;
+    let read = async |path, limit| store.read_image(&id, path, limit).await;
+    let count = || store.shared.remembered.count();
+
+    assert_eq!(read("/etc/passwd", 9).await.unwrap().unwrap(), b"one");
+    // Nothing else changes an image; this shows who answers.
+    let digest = id.hex();
+    let layers = Snapshots::layers(&store, &id).unwrap();
+    fs::write(layers[0].join("etc/passwd"), "two").unwrap();
+    assert_eq!(read("/etc/passwd", 9).await.unwrap().unwrap(), b"one");
+    assert_eq!(read("/etc/passwd", 2).await.unwrap(), None);
+    assert_eq!(read("/none", 9).await.unwrap(), None);
+    assert_eq!(count(), 3);
+    assert_eq!(read("/big", 1 << 20).await.unwrap().unwrap(), big);
+    assert_eq!(count(), 3);
+    for number in 0..20 {
+        let path = format!("/none/{number}");
+        assert_eq!(store.read_image(&id, &path, 9).await.unwrap(), None);
+    }
+    assert_eq!(count(), 8);
+
+    Images::remove(&store, digest, false).await.unwrap();
+    settle(&store);
+    assert_eq!(read("/etc/passwd", 9).await.unwrap_err().kind(), ErrorKind::ImageNotFound);
+    assert_eq!(image(&store, &[&layer]).await, id);
+    assert_eq!(read("/etc/passwd", 9).await.unwrap().unwrap(), b"one");
+
+    let empty = image(&store, &[]).await;
+    assert_eq!(store.read_image(&empty, "/etc/passwd", 9).await.unwrap(), None);
+}
