@@ -12,15 +12,13 @@ use isula_core::{
     error::{ErrorKind, PortError, chain},
     id::{ContainerId, Name},
     ports::{self, Attach, ContainerFiles, Host, Launch, PodPaths, Rootfs},
-    sandbox::{GroupsPolicy, Member, PodMountSource, Scope},
+    sandbox::{Member, PodMountSource, Scope},
     spec::{self, Built, Device, Facts, Joined, PodFacts, PodSource, files::HostFiles},
-    user::{self, Memberships, ResolvedUser},
+    user::ResolvedUser,
 };
 
-use crate::{Engine, Error, Result, slot::display_name, undo::Undo};
+use crate::{Engine, Error, Result, slot::display_name, undo::Undo, users::Root};
 
-/// The largest `/etc/passwd` or `/etc/group` that is read: 10 MiB, as moby/sys/user.
-const DATABASE_LIMIT: u64 = 10 << 20;
 /// The largest `/etc/hosts` of the host.
 const HOSTS_LIMIT: u64 = 1 << 20;
 
@@ -56,17 +54,6 @@ impl Prepared {
             &self.host_files,
         )
     }
-}
-
-/// Where a container's files are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Root {
-    /// In the layers of its image: it was made just now.
-    New,
-    /// In its layers.
-    Stopped,
-    /// Through the root of its init process.
-    Running,
 }
 
 impl Engine {
@@ -127,6 +114,11 @@ impl Engine {
         Ok(Prepared { launch, user, host_files, fingerprint: hasher.finish() })
     }
 
+    /// The spec of a launch with the profile of its filter.
+    pub(crate) fn whole_spec(launch: &Launch) -> oci_spec::runtime::Spec {
+        spec::whole((*launch.spec).clone(), launch.seccomp.as_deref())
+    }
+
     /// What its root file system is mounted from.
     pub(crate) fn rootfs(&self, container: &Container) -> Result<Rootfs> {
         self.rootfs_at(container, false)
@@ -145,61 +137,6 @@ impl Engine {
                 rootfs.map_err(|source| cannot(container, "use its root file system", source))
             }
         }
-    }
-
-    /// Whom `wanted` (`user[:group]`) means by the container's own passwd and group files.
-    pub(crate) async fn resolve_user(
-        &self,
-        container: &Container,
-        wanted: &str,
-        root: Root,
-    ) -> Result<ResolvedUser> {
-        let group_add = &container.host.group_add;
-        let memberships = match container.pod.as_ref().map(|pod| pod.groups_policy) {
-            None => Memberships::Unchosen,
-            Some(GroupsPolicy::Merge) => Memberships::Always,
-            Some(GroupsPolicy::Strict) => Memberships::Never,
-        };
-        let mut paths = vec!["/etc/passwd"];
-        if memberships == Memberships::Always || user::needs_groups(wanted, group_add) {
-            paths.push("/etc/group");
-        }
-        let mut files = self.read(container, root, &paths).await?.into_iter();
-        let (passwd, group) = (files.next().flatten(), files.next().flatten());
-        let files = (passwd.as_deref(), group.as_deref());
-        Ok(user::resolve_with(wanted, files, group_add, memberships)?)
-    }
-
-    async fn read(
-        &self,
-        container: &Container,
-        root: Root,
-        paths: &[&'static str],
-    ) -> Result<Vec<Option<Vec<u8>>>> {
-        const LIMIT: u64 = DATABASE_LIMIT;
-        let (id, ports) = (&container.id, &self.ports);
-        let work = async {
-            if root == Root::Running {
-                return ports.runtime.read(id, paths, LIMIT).await;
-            }
-            let mut files = Vec::with_capacity(paths.len());
-            for path in paths {
-                files.push(match &container.source {
-                    Source::Image { id: image, .. } if root == Root::New => {
-                        ports.snapshots.read_image(image, path, LIMIT).await?
-                    }
-                    Source::Image { id: image, .. } => {
-                        ports.snapshots.read(id, image, path, LIMIT).await?
-                    }
-                    Source::Directory(root) => {
-                        let (root, path) = (root.clone(), *path);
-                        self.on_host(move |host| host.read_beneath(&root, path, LIMIT)).await?
-                    }
-                });
-            }
-            Ok(files)
-        };
-        self.port(container, "read its user database", work).await
     }
 
     /// The source of each mount, without symbolic links.

@@ -27,6 +27,7 @@ mod slot;
 mod storage;
 mod supervise;
 mod undo;
+mod users;
 
 pub use engine::Engine;
 pub use error::Error;

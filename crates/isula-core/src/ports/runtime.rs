@@ -32,7 +32,7 @@ pub struct Launch {
     pub rootfs: Rootfs,
     /// What to run and how.
     pub spec: Arc<Spec>,
-    /// The profile of its filter, in place of what `spec` says of it ([`crate::spec::Built`]).
+    /// The profile of its filter, in place of what `spec` says of it.
     pub seccomp: Option<Arc<LinuxSeccomp>>,
     /// Where output goes (files in `bundle`).
     pub log: LogConfig,
@@ -48,14 +48,6 @@ pub struct Launch {
     pub attach: Option<Attach>,
     /// The processes come from the checkpoint in this directory ([`Runtime::checkpoint`]).
     pub restore: Option<PathBuf>,
-}
-
-impl Launch {
-    /// The spec with the profile of its filter.
-    #[must_use]
-    pub fn whole_spec(&self) -> Spec {
-        crate::spec::whole((*self.spec).clone(), self.seccomp.as_deref())
-    }
 }
 
 /// Which streams a client wants.

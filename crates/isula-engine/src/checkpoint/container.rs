@@ -115,7 +115,7 @@ impl Engine {
         let layer = self.ports.snapshots.pack(upper).map_err(failed)?;
         let files = &self.ports.checkpoints;
         files.write(&directory.join(LAYER), layer).await.map_err(failed)?;
-        let whole = launch.whole_spec();
+        let whole = Self::whole_spec(&launch);
         let spec = document(&whole).map_err(failed)?;
         files.write(&directory.join("spec.dump"), spec).await.map_err(failed)?;
         let config = document(&self.config_dump(container)).map_err(failed)?;

@@ -115,7 +115,7 @@ impl Engine {
         let container = slot.container();
         let joined = self.joined(&container).await?;
         let launch = self.prepare(&container, Stage::Stopped(None), joined, None).await?.launch;
-        if let Some(what) = saved.difference(&Saved::of(&container, &launch.whole_spec())) {
+        if let Some(what) = saved.difference(&Saved::of(&container, &Self::whole_spec(&launch))) {
             let why = format!("the checkpoint of {:?} has another {what}", saved.name);
             return Err(Invalid::value("container_configs", &saved.name, why).into());
         }

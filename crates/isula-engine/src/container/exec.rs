@@ -8,7 +8,7 @@ use isula_core::{
     spec,
 };
 
-use crate::{Engine, Error, Result, launch::Root};
+use crate::{Engine, Error, Result, users::Root};
 
 /// A detached process was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
