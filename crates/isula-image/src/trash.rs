@@ -25,7 +25,7 @@ const STACK: usize = 128 << 10;
 /// costs as much as a small removal.
 const KEPT: Duration = Duration::from_secs(2);
 
-/// How long it waits before it begins: whoever removed something has its answer by then.
+/// How long it waits before it deletes: whoever removed something has its answer by then.
 const DELAY: Duration = Duration::from_millis(20);
 
 type Collect = Box<dyn FnOnce() + Send>;
@@ -143,15 +143,13 @@ impl Shared {
                     work.running = false;
                     return;
                 }
-                drop(work);
-                thread::sleep(DELAY);
-                let mut work = self.work();
                 work.wanted = false;
                 work.collect.take()
             };
             if let Some(collect) = collect {
                 collect();
             }
+            thread::sleep(DELAY);
             if let Err(error) = self.empty(&mut hopeless) {
                 tracing::warn!(dir = %self.dir.display(), %error, "cannot empty the trash");
             }
