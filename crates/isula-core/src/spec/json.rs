@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use oci_spec::runtime::{LinuxSeccomp, Spec};
@@ -12,6 +12,8 @@ use serde_json::{
     ser::Formatter,
     value::{RawValue, to_raw_value},
 };
+
+use super::recent::Recent;
 
 /// Keys that come first, in this order; the rest follows by name.
 const FIRST: [&str; 10] = [
@@ -60,29 +62,15 @@ pub(super) struct SeccompTexts {
     member: Box<RawValue>,
 }
 
-/// Profiles whose texts are kept.
-const KEPT: usize = 4;
-/// With the one used last at the end.
-static TEXTS: Mutex<Vec<(Arc<LinuxSeccomp>, Arc<SeccompTexts>)>> = Mutex::new(Vec::new());
+static TEXTS: Recent<Arc<LinuxSeccomp>, Arc<SeccompTexts>> = Recent::new();
 
 /// The texts of a profile. Nearly all containers have the same one, and it is most of what is
 /// written of a container.
 pub(super) fn seccomp(profile: &Arc<LinuxSeccomp>) -> Arc<SeccompTexts> {
-    let mut kept = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let same = |known: &Arc<LinuxSeccomp>| Arc::ptr_eq(known, profile) || known == profile;
-    let known = kept.iter().rposition(|(known, _)| same(known));
-    let entry = match known {
-        Some(at) => kept.remove(at),
-        None => {
-            if kept.len() >= KEPT {
-                kept.remove(0);
-            }
-            (Arc::clone(profile), Arc::new(written(profile)))
-        }
-    };
-    let texts = Arc::clone(&entry.1);
-    kept.push(entry);
-    texts
+    TEXTS.get(
+        |known| Arc::ptr_eq(known, profile) || known == profile,
+        || (Arc::clone(profile), Arc::new(written(profile))),
+    )
 }
 
 fn written(profile: &LinuxSeccomp) -> SeccompTexts {

@@ -10,6 +10,7 @@ mod linux;
 mod mounts;
 mod pod;
 mod process;
+mod recent;
 mod resources;
 pub mod seccomp;
 

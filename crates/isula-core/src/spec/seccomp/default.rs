@@ -7,7 +7,7 @@
 //! pointer where no filter can look; it is allowed, as it is by Docker, or no such program would
 //! reach a network.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use oci_spec::runtime::{
     Arch, Capabilities, Capability, LinuxSeccomp, LinuxSeccompAction as Action,
@@ -15,6 +15,7 @@ use oci_spec::runtime::{
 };
 
 use super::argument;
+use crate::spec::recent::Recent;
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -101,31 +102,17 @@ const ARM: [&str; 6] = [
     "set_tls",
 ];
 
-/// Profiles that are kept; one is some 400 strings.
-const KEPT: usize = 4;
-type Kept = ((Capabilities, Arch), Arc<LinuxSeccomp>);
-/// With the one used last at the end.
-static PROFILES: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+/// By the bounding set and the architecture; one is some 400 strings.
+static PROFILES: Recent<(Capabilities, Arch), Arc<LinuxSeccomp>> = Recent::new();
 
 /// The profile of a container that asks for none, whose bounding set is `capabilities`, on a
 /// machine whose own architecture is `architecture`. Nearly all containers have the same one.
 #[must_use]
 pub fn default_profile(capabilities: &Capabilities, architecture: Arch) -> Arc<LinuxSeccomp> {
-    let mut kept = PROFILES.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = kept.iter().position(|((c, a), _)| *a == architecture && c == capabilities);
-    let entry = match known {
-        Some(at) => kept.remove(at),
-        None => {
-            if kept.len() >= KEPT {
-                kept.remove(0);
-            }
-            let profile = Arc::new(made(capabilities, architecture));
-            ((capabilities.clone(), architecture), profile)
-        }
-    };
-    let profile = Arc::clone(&entry.1);
-    kept.push(entry);
-    profile
+    PROFILES.get(
+        |(known, arch)| *arch == architecture && known == capabilities,
+        || ((capabilities.clone(), architecture), Arc::new(made(capabilities, architecture))),
+    )
 }
 
 fn made(capabilities: &Capabilities, architecture: Arch) -> LinuxSeccomp {
