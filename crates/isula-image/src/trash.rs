@@ -122,6 +122,15 @@ pub(crate) fn discard(dir: &Path, serial: &AtomicU64, path: &Path) -> io::Result
     }
 }
 
+/// Frees the blocks of `path` before it returns, at the trash's pace. What is not there is no error.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let mut pace = Pace::new();
+    tree::remove(Beneath::open(parent)?.root(), name.as_bytes(), &mut || pace.keep())
+}
+
 impl Shared {
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
@@ -159,7 +168,7 @@ impl Shared {
     /// Frees everything that is in the trash now; what can't be removed is left for the next start.
     fn empty(&self, hopeless: &mut HashSet<OsString>) -> io::Result<()> {
         let dir = Beneath::open(&self.dir)?;
-        let mut pace = Pace { since: Instant::now(), removed: 0 };
+        let mut pace = Pace::new();
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name();
             if hopeless.contains(&name) {
@@ -181,6 +190,10 @@ struct Pace {
 }
 
 impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), removed: 0 }
+    }
+
     fn keep(&mut self) -> io::Result<()> {
         self.removed += 1;
         if self.removed.is_multiple_of(BATCH) {

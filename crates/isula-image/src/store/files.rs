@@ -13,8 +13,11 @@ use isula_sys::beneath::writeback;
 use serde::Serialize;
 
 use super::Shared;
+use crate::trash;
 
-/// A directory in `tmp/` that is removed when dropped, unless it was renamed.
+/// A directory in `tmp/` that is removed when dropped, unless it was renamed. Dropping blocks: what
+/// did not fit is off the disk before anybody is told so, because who is told tries something
+/// smaller next.
 pub(crate) struct Scratch {
     shared: Arc<Shared>,
     path: PathBuf,
@@ -38,12 +41,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        match self.shared.trash().discard(&self.path) {
-            Ok(()) => self.shared.trash().sweep(),
-            Err(error) => {
-                let path = self.path.display();
-                tracing::warn!(%path, %error, "cannot remove a temporary directory");
-            }
+        if let Err(error) = trash::remove(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "cannot remove a temporary directory");
         }
     }
 }
