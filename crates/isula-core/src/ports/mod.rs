@@ -24,7 +24,7 @@ pub use networks::{
 pub use pods::{
     PodNetwork, PodPaths, PodRequest, Pods, RestoredSandboxes, SandboxFiles, SandboxRecords,
 };
-pub use records::{ContainerFiles, Durability, Quarantined, Records, Restored};
+pub use records::{ContainerFiles, Durability, LaterFiles, Quarantined, Records, Restored};
 pub use runtime::{
     Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output,
     Pressure, ProcessId, Runtime, Session, SessionInput, Stall, TerminalSize, Usage,

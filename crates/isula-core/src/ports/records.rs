@@ -33,6 +33,9 @@ pub struct ContainerFiles {
     pub seccomp: Vec<u8>,
 }
 
+/// Makes the plain files of a container when they are written. What it holds is memory until then.
+pub type LaterFiles = Arc<dyn Fn() -> ContainerFiles + Send + Sync>;
+
 /// What was found on disk at start.
 #[derive(Debug, Default)]
 pub struct Restored {
@@ -60,11 +63,16 @@ pub trait Records: Send + Sync {
     /// records themselves; never fails because of one damaged record.
     async fn load(&self) -> Result<Restored>;
 
-    /// Makes the container's directory and writes all its files. Durable on return.
+    /// Makes the record and the directory of a container: durable on return. Its plain files, which
+    /// can be derived from the record, follow within a second, or with [`Records::provide`].
     ///
     /// # Errors
-    /// Nothing is left behind.
-    async fn create(&self, container: &Container, files: &ContainerFiles) -> Result<()>;
+    /// Nothing is left behind. `ResourceExhausted` where the disk has no room for the files.
+    async fn create(&self, container: &Container, files: LaterFiles) -> Result<()>;
+
+    /// Has the plain files of a container written that [`Records::create`] left for later: what runs
+    /// in it needs some of them. Those of a container whose files are there stay as they are.
+    async fn provide(&self, id: &ContainerId) -> Result<()>;
 
     /// Writes the record of a container that exists.
     async fn save(&self, container: &Container, durability: Durability) -> Result<()>;

@@ -13,7 +13,7 @@ use crate::{
     container::Container,
     error::{ErrorKind, PortError},
     id::ContainerId,
-    ports::{ContainerFiles, Durability, Quarantined, Records, Restored, Result},
+    ports::{ContainerFiles, Durability, LaterFiles, Quarantined, Records, Restored, Result},
 };
 
 type Disk = BTreeMap<ContainerId, (Container, ContainerFiles)>;
@@ -87,16 +87,20 @@ impl Records for FakeRecords {
         Ok(Restored { containers, quarantined: disk.quarantined.clone() })
     }
 
-    async fn create(&self, container: &Container, files: &ContainerFiles) -> Result<()> {
+    async fn create(&self, container: &Container, files: LaterFiles) -> Result<()> {
         self.failures.pass("records.create").await?;
         let mut disk = locked(&self.disk);
         if disk.written.contains_key(&container.id) {
             let message = format!("there is a record of container {} already", container.id);
             return Err(PortError::new(ErrorKind::AlreadyExists, message));
         }
-        disk.written.insert(container.id.clone(), (container.clone(), files.clone()));
+        disk.written.insert(container.id.clone(), (container.clone(), files()));
         disk.synced = disk.written.clone();
         Ok(())
+    }
+
+    async fn provide(&self, _: &ContainerId) -> Result<()> {
+        self.failures.pass("records.provide").await
     }
 
     async fn save(&self, container: &Container, durability: Durability) -> Result<()> {

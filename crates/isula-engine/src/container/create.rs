@@ -94,8 +94,8 @@ impl Engine {
             "recording the container",
             ports.records.remove(id, &host.runtime, Durability::Synced),
         );
-        let files = prepared.files(container);
-        self.port(container, "record it", ports.records.create(container, &files)).await?;
+        let files = prepared.later_files(container);
+        self.port(container, "record it", ports.records.create(container, files)).await?;
         fault::point("create.records");
 
         let warnings = self.provide_volumes(container, undo).await?;

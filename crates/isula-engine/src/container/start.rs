@@ -190,8 +190,13 @@ impl Engine {
         }
         // Only before the first start nothing can have changed the container's files.
         let user = held.slot().marks().user.take();
-        let prepared =
-            self.prepare(starting, Stage::Stopped(user.map(|user| *user)), joined, attach).await?;
+        // Files that its creation left for later are written meanwhile.
+        let (prepared, provided) = tokio::join!(
+            self.prepare(starting, Stage::Stopped(user.map(|user| *user)), joined, attach),
+            self.ports.records.provide(held.id()),
+        );
+        let prepared = prepared?;
+        self.port(starting, "write its files", async { provided }).await?;
         if held.slot().marks().fingerprint != Some(prepared.fingerprint) {
             let files = prepared.files(starting);
             let work = self.ports.records.refresh(held.id(), &starting.host.runtime, &files);

@@ -7,11 +7,11 @@ use isula_core::{
     error::{ErrorKind, PortError, chain},
     fault,
     id::ContainerId,
-    ports::{ContainerFiles, Durability, Result},
+    ports::{ContainerFiles, Durability, LaterFiles, Result},
 };
 
 use super::{
-    LAG, Lagging, Shared, blocking,
+    LAG, Lagging, Missing, Shared, WAITING, blocking,
     commit::outcome,
     document::{self, Documents},
     journal::Appended,
@@ -39,7 +39,7 @@ impl Shared {
     pub(super) async fn create(
         self: Arc<Self>,
         container: Container,
-        files: ContainerFiles,
+        files: LaterFiles,
     ) -> Result<()> {
         let (id, runtime) = (container.id.clone(), container.host.runtime.clone());
         let place = self.places.container(&id, &runtime).map_err(cannot("place the files", &id))?;
@@ -61,18 +61,19 @@ impl Shared {
     async fn create_at(
         self: &Arc<Self>,
         container: &Container,
-        (documents, files): (Documents, ContainerFiles),
+        (documents, files): (Documents, LaterFiles),
         [directory, preliminary]: [PathBuf; 2],
     ) -> Result<()> {
         let id = container.id.clone();
         let runtime = &container.host.runtime;
-        let change = What::Put(documents.clone());
+        let change = What::Put(documents);
         let bytes = payload(&id, runtime, &change).map_err(cannot("encode the record", &id))?;
+        let What::Put(documents) = change else { return Ok(()) };
         if bytes.len() > self.journal.limit() {
             let shared = Arc::clone(self);
             let made = blocking(move || {
                 let places = [directory.as_path(), &preliminary];
-                plain::make_new(places, &documents, &files, &shared.twins)?;
+                plain::make_new(places, &documents, &files(), &shared.twins)?;
                 plain::sync_documents(&preliminary)?;
                 fs::rename(&preliminary, &directory)?;
                 directory.parent().map_or(Ok(()), plain::sync_directory)
@@ -82,9 +83,9 @@ impl Shared {
         }
         let length = bytes.len();
         let place = [directory.clone(), preliminary.clone()];
-        let new = Arc::new((id.clone(), bytes, documents, files));
+        let new = Arc::new((id.clone(), bytes));
         let work = move |shared: &Self| {
-            let (id, bytes, documents, files) = &*new;
+            let (id, bytes) = &*new;
             let appended = {
                 // Settling applies an earlier removal of this id only while that is its newest
                 // record. Without this, it could be between that check and taking away what it
@@ -92,30 +93,74 @@ impl Shared {
                 let _files = locked(&shared.files);
                 shared.journal.append(id, bytes)
             };
-            if appended.map_err(cannot("journal the record", id))? == Appended::Full {
-                return Ok(None);
-            }
-            // The disk syncs while the files are written.
+            let appended = appended.map_err(cannot("journal the record", id))?;
+            let Appended::At(number) = appended else { return Ok(None) };
+            // The disk syncs meanwhile.
             let mut synced = shared.journal.sync();
             let [directory, preliminary] = &place;
-            let place = [directory.as_path(), preliminary];
-            let made = plain::make_new(place, documents, files, &shared.twins);
-            made.map_err(cannot("write the files", id))?;
-            fault::point("records.files_written");
-            // Mostly the disk was faster. It is not waited for here: all threads that may block
-            // could be waiting for the one that none is left for.
-            let Ok(answer) = synced.try_recv() else { return Ok(Some(Some(synced))) };
+            plain::place_new(preliminary).map_err(cannot("write the files", id))?;
+            fault::point("records.placed");
+            // It is not waited for here: all threads that may block could be waiting for the one
+            // that none is left for.
+            let Ok(answer) = synced.try_recv() else { return Ok(Some((number, Some(synced)))) };
             outcome(Ok(answer))?;
             fault::point("records.journalled");
             fs::rename(preliminary, directory).map_err(cannot("name the directory", id))?;
-            Ok(Some(None))
+            Ok(Some((number, None)))
         };
-        let (_changing, synced) = self.attempt(length, work).await?;
-        let Some(synced) = synced else { return Ok(()) };
-        outcome(synced.await)?;
-        fault::point("records.journalled");
-        let named = blocking(move || fs::rename(preliminary, directory)).await?;
-        named.map_err(cannot("name the directory", &id))
+        let (_changing, (number, synced)) = self.attempt(length, work).await?;
+        if let Some(synced) = synced {
+            outcome(synced.await)?;
+            fault::point("records.journalled");
+            let to = directory.clone();
+            let named = blocking(move || fs::rename(preliminary, to)).await?;
+            named.map_err(cannot("name the directory", &id))?;
+        }
+        let missing = Missing { directory: directory.clone(), files };
+        let waiting = {
+            let mut stale = locked(&self.stale);
+            stale.files.insert(id.clone(), missing);
+            stale.files.len()
+        };
+        if waiting > WAITING {
+            self.provide(&id).await?;
+        }
+        self.lag(id, Lagging { number, directory, documents });
+        Ok(())
+    }
+
+    /// Writes the files of a container that has none yet, unless they are there.
+    pub(super) async fn provide(self: &Arc<Self>, id: &ContainerId) -> Result<()> {
+        let concerns = {
+            let stale = locked(&self.stale);
+            stale.files.contains_key(id) || stale.writing.as_ref() == Some(id)
+        };
+        if !concerns {
+            return Ok(());
+        }
+        let (shared, own) = (Arc::clone(self), id.clone());
+        let written = blocking(move || shared.write_missing(&own)).await?;
+        written.map_err(cannot("write the files", id))
+    }
+
+    fn write_missing(&self, id: &ContainerId) -> io::Result<()> {
+        let _alone = locked(&self.providing);
+        let missing = {
+            let mut stale = locked(&self.stale);
+            let Some(missing) = stale.files.remove(id) else { return Ok(()) };
+            stale.writing = Some(id.clone());
+            missing
+        };
+        let written = plain::write_missing(&missing.directory, &(missing.files)(), &self.twins);
+        let mut stale = locked(&self.stale);
+        stale.writing = None;
+        // A container that was removed meanwhile needs none.
+        if written.is_err() && missing.directory.exists() {
+            stale.files.insert(id.clone(), missing);
+        }
+        drop(stale);
+        fault::point("records.files_written");
+        written
     }
 
     pub(super) async fn save(
@@ -215,12 +260,13 @@ impl Shared {
     /// Writes the plain files that lag behind the journal, once it is durable.
     pub(super) async fn catch_up(self: &Arc<Self>) {
         let _alone = self.catching_up.lock().await;
-        let lagging = {
+        let (lagging, missing) = {
             let mut stale = locked(&self.stale);
             stale.scheduled = false;
-            std::mem::take(&mut stale.documents)
+            let missing: Vec<_> = stale.files.keys().cloned().collect();
+            (std::mem::take(&mut stale.documents), missing)
         };
-        if lagging.is_empty() {
+        if lagging.is_empty() && missing.is_empty() {
             return;
         }
         if let Err(error) = self.synced().await {
@@ -240,6 +286,13 @@ impl Shared {
                     tracing::warn!(%path, %error, "the plain files lag behind the journal");
                 }
             }
+            for id in missing {
+                if let Err(error) = shared.write_missing(&id)
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    tracing::warn!(%id, %error, "cannot write the files yet");
+                }
+            }
         });
         if let Err(error) = written.await {
             tracing::warn!(error = %chain(&error), "the plain files lag behind the journal");
@@ -255,12 +308,22 @@ impl Shared {
         let place = self.places.container(id, runtime).map_err(cannot("place the files", id))?;
         let [directory, _] = place;
         let shared = Arc::clone(self);
+        let own = id.clone();
         let refreshed = blocking(move || {
+            let _alone = locked(&shared.providing);
+            locked(&shared.stale).files.remove(&own);
             let _files = locked(&shared.files);
             fs::metadata(&directory)?;
             plain::refresh(&directory, &files)
         });
         refreshed.await?.map_err(cannot("refresh the files", id))
+    }
+
+    /// Nothing more is to be written for this container.
+    fn forget(&self, id: &ContainerId) {
+        let mut stale = locked(&self.stale);
+        stale.documents.remove(id);
+        stale.files.remove(id);
     }
 
     pub(super) async fn remove(
@@ -283,7 +346,7 @@ impl Shared {
                 return Ok(None);
             }
             fault::point("records.gone");
-            locked(&shared.stale).documents.remove(id);
+            shared.forget(id);
             let files = locked(&shared.files);
             let taken = place.iter().try_for_each(|path| shared.trash.take(path).map(drop));
             taken.map_err(cannot("remove the directory", id))?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   create:  append ─┬─ fdatasync (shared) ─┬─ rename .new-ID → ID ─ acknowledge
-//!                    └─ write plain files ──┘
+//!                    └─ make .new-ID ───────┘       ┄┄ LAG, or a start ┄┄ write plain files
 //!   save:    append ─── fdatasync (shared) ─── acknowledge ┄┄ LAG ┄┄ replace plain files
 //!   remove:  append ─── rename into the trash ─── fdatasync (shared) unless the intent to remove
 //!            is on disk already ─── acknowledge
@@ -34,7 +34,7 @@ mod trash;
 mod twins;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -46,7 +46,7 @@ use isula_core::{
     container::Container,
     error::{ErrorKind, PortError},
     id::ContainerId,
-    ports::{ContainerFiles, Durability, Records, Restored, Result},
+    ports::{ContainerFiles, Durability, LaterFiles, Records, Restored, Result},
 };
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
 
@@ -60,10 +60,11 @@ pub(crate) use plain::{make_directory, sync_directory};
 pub(crate) use trash::Trash;
 
 /// The steps between which the crash tests stop the daemon.
-pub const FAULT_POINTS: [&str; 7] = [
-    "records.files_written",
+pub const FAULT_POINTS: [&str; 8] = [
+    "records.placed",
     "records.journalled",
     "records.created",
+    "records.files_written",
     "records.saved",
     "records.gone",
     "records.removed",
@@ -76,6 +77,10 @@ const HALF: usize = 2 << 20;
 /// How long the plain files may lag behind an acknowledged change. Most states last shorter than
 /// that, and are never written anywhere but to the journal.
 const LAG: Duration = Duration::from_millis(500);
+
+/// How many new containers may wait for their files at the same time: what those are made of is in
+/// memory, some 10 KiB each.
+const WAITING: usize = 128;
 
 /// The records of containers below a data root.
 ///
@@ -99,6 +104,8 @@ struct Shared {
     changing: RwLock<()>,
     /// Held while lagging files are written.
     catching_up: AsyncMutex<()>,
+    /// Held while the missing files of one container are written.
+    providing: Mutex<()>,
     /// Held while the journal goes on to its other half, and while a half is settled.
     settling: AsyncMutex<()>,
     /// Read from the journal at the start, but not writable to plain files then.
@@ -109,6 +116,10 @@ struct Shared {
 #[derive(Default)]
 struct Stale {
     documents: HashMap<ContainerId, Lagging>,
+    /// Those that no container had yet.
+    files: HashMap<ContainerId, Missing>,
+    /// Whose files are being written.
+    writing: Option<ContainerId>,
     scheduled: bool,
 }
 
@@ -116,6 +127,13 @@ struct Lagging {
     number: u64,
     directory: PathBuf,
     documents: Documents,
+}
+
+/// The files of a container that has none yet, and where they belong.
+#[derive(Clone)]
+struct Missing {
+    directory: PathBuf,
+    files: LaterFiles,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -152,6 +170,7 @@ impl JournaledRecords {
             stale: Mutex::default(),
             changing: RwLock::new(()),
             catching_up: AsyncMutex::new(()),
+            providing: Mutex::new(()),
             settling: AsyncMutex::new(()),
             carried: Mutex::default(),
         };
@@ -213,7 +232,12 @@ impl Shared {
         }
     }
 
-    /// Adds what could not be written to plain files to what was read from them.
+    /// Whose plain files are older than the journal, or missing.
+    fn carried(&self) -> BTreeSet<ContainerId> {
+        locked(&self.carried).iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Adds what could not be written to plain files to what was read from the others'.
     fn add_carried(&self, restored: &mut Restored) {
         let carried = std::mem::take(&mut *locked(&self.carried));
         let (sandboxes, containers) =
@@ -221,8 +245,6 @@ impl Shared {
         *locked(&self.carried) = sandboxes;
         let containers: Vec<(ContainerId, Documents)> = containers;
         for (id, documents) in containers {
-            restored.quarantined.retain(|damaged| !damaged.path.ends_with(id.as_str()));
-            restored.containers.retain(|container| container.id != id);
             match document::decode(documents.config.as_bytes(), documents.host.as_bytes()) {
                 Ok(container) => restored.containers.push(Arc::new(container)),
                 Err(error) => tracing::warn!(%id, %error, "a record of the journal is unreadable"),
@@ -236,7 +258,8 @@ impl Records for JournaledRecords {
     async fn load(&self) -> Result<Restored> {
         let shared = Arc::clone(&self.shared);
         let restored = blocking(move || {
-            let mut restored = replay::scan(&shared.places, &shared.trash, &shared.quarantine)?;
+            let (places, carried) = (&shared.places, shared.carried());
+            let mut restored = replay::scan(places, &shared.trash, &shared.quarantine, &carried)?;
             shared.add_carried(&mut restored);
             Ok(restored)
         });
@@ -248,12 +271,16 @@ impl Records for JournaledRecords {
         Ok(restored)
     }
 
-    async fn create(&self, container: &Container, files: &ContainerFiles) -> Result<()> {
-        let creation = self.shared.clone().create(container.clone(), files.clone());
+    async fn create(&self, container: &Container, files: LaterFiles) -> Result<()> {
+        let creation = self.shared.clone().create(container.clone(), files);
         // A task of its own: a caller that goes away must not leave half of it.
         tokio::spawn(creation).await.map_err(|error| {
             PortError::with_source(ErrorKind::Cancelled, "the daemon is shutting down", error)
         })?
+    }
+
+    async fn provide(&self, id: &ContainerId) -> Result<()> {
+        self.shared.provide(id).await
     }
 
     async fn save(&self, container: &Container, durability: Durability) -> Result<()> {

@@ -1,9 +1,12 @@
 //! The plain files of a container: its directory and what is in it.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{DirBuilderExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -11,7 +14,12 @@ use isula_core::{
     id::{ContainerId, Name},
     ports::{ContainerFiles, SandboxFiles},
 };
-use isula_sys::files::{write_atomic, write_atomic_unsynced};
+use isula_sys::files::{open_directory, write_atomic, write_atomic_unsynced};
+use isulad_shim::protocol::LOG;
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+};
 
 use super::{
     document::{self, Documents},
@@ -102,6 +110,31 @@ fn derivable(files: &ContainerFiles) -> [(&'static str, &[u8], u32); 6] {
     ]
 }
 
+/// Makes the directory of a new container below its preliminary name, where the disk has room for
+/// what will be in it.
+pub(super) fn place_new(preliminary: &Path) -> io::Result<()> {
+    if let Some(parent) = preliminary.parent() {
+        make_directory(parent, 0o750)?;
+        has_room(parent)?;
+    }
+    make_directory(preliminary, 0o750)
+}
+
+/// What the files of a container take at most, as a rule.
+const ROOM: u64 = 128 << 10;
+const INODES: u64 = 16;
+
+/// A file system without room refuses a container when it is made, not when its files follow.
+fn has_room(directory: &Path) -> io::Result<()> {
+    let free = rustix::fs::statvfs(directory)?;
+    // Some file systems make inodes as they need them, and have a total of none.
+    let inodes = free.f_files == 0 || free.f_ffree >= INODES;
+    match inodes && free.f_bfree.saturating_mul(free.f_frsize) >= ROOM {
+        true => Ok(()),
+        false => Err(Errno::NOSPC.into()),
+    }
+}
+
 /// Makes the directory of a new container with everything in it, below its preliminary name.
 pub(super) fn make_new(
     [directory, preliminary]: [&Path; 2],
@@ -109,16 +142,34 @@ pub(super) fn make_new(
     files: &ContainerFiles,
     twins: &Twins,
 ) -> io::Result<()> {
-    if let Some(parent) = preliminary.parent() {
-        make_directory(parent, 0o750)?;
+    place_new(preliminary)?;
+    let open = open_directory(preliminary)?;
+    for (name, text) in documents.files() {
+        write_new(open.as_fd(), name, text.as_bytes(), 0o640)?;
     }
-    make_frame(preliminary)?;
-    write_new(&preliminary.join(document::CONFIG), documents.config.as_bytes(), 0o640)?;
-    write_new(&preliminary.join(document::HOST), documents.host.as_bytes(), 0o640)?;
+    write_derivable(open.as_fd(), [directory, preliminary], files, twins)
+}
+
+/// Writes the derivable files of a container that has none yet. A removal may overtake this: they
+/// go where the directory goes then.
+pub(super) fn write_missing(
+    directory: &Path,
+    files: &ContainerFiles,
+    twins: &Twins,
+) -> io::Result<()> {
+    write_derivable(open_directory(directory)?.as_fd(), [directory, directory], files, twins)
+}
+
+fn write_derivable(
+    open: BorrowedFd<'_>,
+    [directory, now]: [&Path; 2],
+    files: &ContainerFiles,
+    twins: &Twins,
+) -> io::Result<()> {
+    fill_frame(open)?;
     for (name, bytes, mode) in derivable(files) {
-        let path = preliminary.join(name);
-        if !twins.link(name, bytes, &path) {
-            write_new(&path, bytes, mode)?;
+        if !twins.link(name, bytes, &now.join(name)) {
+            write_new(open, name, bytes, mode)?;
             twins.remember(name, bytes, directory.join(name));
         }
     }
@@ -128,20 +179,32 @@ pub(super) fn make_new(
 /// The parts of a container's directory that have no content: itself, `mounts`, an empty log.
 fn make_frame(directory: &Path) -> io::Result<()> {
     make_directory(directory, 0o750)?;
-    make_directory(&directory.join("mounts"), 0o700)?;
-    let log = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(directory.join("console.log"))?;
-    log.set_permissions(Permissions::from_mode(0o640))
+    fill_frame(open_directory(directory)?.as_fd())
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(bytes)
+fn fill_frame(directory: BorrowedFd<'_>) -> io::Result<()> {
+    match rustix::fs::mkdirat(directory, "mounts", Mode::RWXU) {
+        Err(Errno::EXIST) => {}
+        made => {
+            made?;
+            rustix::fs::chmodat(directory, "mounts", Mode::RWXU, AtFlags::empty())?;
+        }
+    }
+    drop(open_new(directory, LOG, OFlags::APPEND, 0o640)?);
+    Ok(())
+}
+
+fn write_new(directory: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+    open_new(directory, name, OFlags::TRUNC, mode)?.write_all(bytes)
+}
+
+/// Opens a file of this mode, whatever the umask is; made if it is not there.
+fn open_new(directory: BorrowedFd<'_>, name: &str, how: OFlags, mode: u32) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | how;
+    let mode = Mode::from_raw_mode(mode);
+    let file = rustix::fs::openat(directory, name, flags, mode)?;
+    rustix::fs::fchmod(&file, mode)?;
+    Ok(file.into())
 }
 
 /// Replaces both documents where they differ from what is there; readers see old or new.
@@ -209,21 +272,22 @@ pub(super) fn make_new_sandbox(
         make_directory(parent, SANDBOX_MODE)?;
     }
     make_directory(preliminary, SANDBOX_MODE)?;
+    let open = open_directory(preliminary)?;
     for (name, text) in documents.files() {
-        write_new(&preliminary.join(name), text.as_bytes(), 0o640)?;
+        write_new(open.as_fd(), name, text.as_bytes(), 0o640)?;
     }
     shared(files)
         .into_iter()
-        .try_for_each(|(name, bytes)| write_new(&preliminary.join(name), bytes, 0o644))
+        .try_for_each(|(name, bytes)| write_new(open.as_fd(), name, bytes, 0o644))
 }
 
 /// Writes the files of a sandbox again. Containers have them mounted: they are never replaced by
 /// others of the same name.
 pub(super) fn refresh_sandbox(directory: &Path, files: &SandboxFiles) -> io::Result<()> {
+    let open = open_directory(directory)?;
     for (name, bytes) in shared(files) {
-        let path = directory.join(name);
-        if !fs::read(&path).is_ok_and(|found| found == bytes) {
-            write_new(&path, bytes, 0o644)?;
+        if !fs::read(directory.join(name)).is_ok_and(|found| found == bytes) {
+            write_new(open.as_fd(), name, bytes, 0o644)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! the journal is to be used again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
@@ -89,9 +89,14 @@ pub(super) fn apply(
     }
 }
 
-/// Reads every container there is; moves aside what is damaged and away what was never
-/// acknowledged.
-pub(super) fn scan(places: &Places, trash: &Trash, quarantine: &Path) -> io::Result<Restored> {
+/// Reads every container there is but those that are `known` already; moves aside what is damaged
+/// and away what was never acknowledged.
+pub(super) fn scan(
+    places: &Places,
+    trash: &Trash,
+    quarantine: &Path,
+    known: &BTreeSet<ContainerId>,
+) -> io::Result<Restored> {
     let mut found = Vec::new();
     let mut restored = Restored::default();
     for entry in fs::read_dir(places.engines())? {
@@ -103,6 +108,7 @@ pub(super) fn scan(places: &Places, trash: &Trash, quarantine: &Path) -> io::Res
         }
         list(&entry.path(), &runtime, trash, &mut found)?;
     }
+    found.retain(|found| !known.contains(&found.id));
     for (path, outcome) in read_all(found) {
         match outcome {
             Ok(container) => restored.containers.push(container),

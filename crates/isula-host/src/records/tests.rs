@@ -14,12 +14,12 @@ use isula_core::{
     container::{Config, Container, Exit, HostConfig, State},
     error::ErrorKind,
     id::{ContainerId, Name},
-    ports::{ContainerFiles, Durability, Records, Restored},
+    ports::{ContainerFiles, Durability, LaterFiles, Records, Restored},
     testing::conformance,
 };
 use tempfile::TempDir;
 
-use super::{FAULT_POINTS, JournaledRecords, document::tests::full};
+use super::{FAULT_POINTS, JournaledRecords, document::tests::full, locked};
 
 /// A directory in memory: syncing costs nothing there.
 fn memory() -> TempDir {
@@ -54,6 +54,11 @@ fn files() -> ContainerFiles {
     }
 }
 
+/// They are made when they are written.
+fn later(files: ContainerFiles) -> LaterFiles {
+    Arc::new(move || files.clone())
+}
+
 type Known = BTreeMap<ContainerId, Container>;
 
 fn known(containers: impl IntoIterator<Item = Container>) -> Known {
@@ -80,10 +85,18 @@ async fn a_created_container_has_all_its_files_with_their_modes() {
     let root = memory();
     let records = JournaledRecords::open(root.path()).unwrap();
     let web = container(1);
-    records.create(&web, &files()).await.unwrap();
+    records.create(&web, later(files())).await.unwrap();
     let directory = root.path().join("engines/lcr").join(web.id.as_str());
     assert_eq!(records.directory(&web.id, "lcr"), directory);
     assert_eq!(mode(&directory), 0o750);
+    // What a start needs is there when it asks for it, the rest a little later.
+    records.provide(&web.id).await.unwrap();
+    assert_eq!(fs::read(directory.join("config.json")).unwrap(), files().config_json);
+    let log = directory.join("console.log");
+    fs::write(&log, b"kept").unwrap();
+    records.provide(&web.id).await.unwrap();
+    records.shared.catch_up().await;
+    assert_eq!(fs::read(&log).unwrap(), b"kept");
     let found: BTreeMap<String, u32> = fs::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -103,9 +116,53 @@ async fn a_created_container_has_all_its_files_with_their_modes() {
     ];
     assert_eq!(found, wanted.map(|(name, mode)| (name.to_owned(), mode)).into());
     assert_eq!(fs::read(directory.join("hosts")).unwrap(), files().hosts);
-    assert_eq!(fs::read(directory.join("console.log")).unwrap(), b"");
     drop(records);
     assert_eq!(load(root.path()).await.0, known([web]));
+}
+
+#[tokio::test]
+async fn the_files_of_a_new_container_follow_without_being_asked_for() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let (one, two) = (container(1), container(2));
+    for container in [&one, &two] {
+        records.create(container, later(files())).await.unwrap();
+    }
+    records.remove(&two.id, "lcr", Durability::Synced).await.unwrap();
+    records.close().await;
+    let directory = |container: &Container| records.directory(&container.id, "lcr");
+    for (name, bytes) in [("hosts", files().hosts), ("console.log", Vec::new())] {
+        assert_eq!(fs::read(directory(&one).join(name)).unwrap(), bytes, "{name}");
+    }
+    assert!(directory(&one).join("config.v2.json").exists());
+    assert!(!directory(&two).exists());
+    assert!(locked(&records.shared.stale).files.is_empty());
+}
+
+#[tokio::test]
+async fn files_that_could_not_be_written_are_written_by_the_next_start() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let web = container(1);
+    records.create(&web, later(files())).await.unwrap();
+    // A directory in the place of a file.
+    let hosts = records.directory(&web.id, "lcr").join("hosts");
+    fs::create_dir(&hosts).unwrap();
+    records.shared.catch_up().await;
+    records.provide(&web.id).await.unwrap_err();
+    fs::remove_dir(&hosts).unwrap();
+    records.provide(&web.id).await.unwrap();
+    assert_eq!(fs::read(&hosts).unwrap(), files().hosts);
+}
+
+#[tokio::test]
+async fn many_new_containers_do_not_wait_for_their_files_in_memory() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    for number in 0..=u8::MAX {
+        records.create(&container(number), later(files())).await.unwrap();
+        assert!(locked(&records.shared.stale).files.len() <= super::WAITING);
+    }
 }
 
 #[tokio::test]
@@ -134,8 +191,8 @@ async fn the_records_conform_after_a_power_cut_that_only_the_journal_survived() 
 async fn an_id_is_taken_only_once() {
     let root = memory();
     let records = JournaledRecords::open(root.path()).unwrap();
-    records.create(&container(1), &files()).await.unwrap();
-    let again = records.create(&container(1), &files()).await.unwrap_err();
+    records.create(&container(1), later(files())).await.unwrap();
+    let again = records.create(&container(1), later(files())).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
     assert_eq!(load(root.path()).await.0, known([container(1)]));
 }
@@ -146,7 +203,7 @@ async fn a_runtime_that_is_no_name_is_refused() {
     let records = JournaledRecords::open(root.path()).unwrap();
     let mut bad = container(1);
     bad.host.runtime = "../../x".to_owned();
-    let refused = records.create(&bad, &files()).await.unwrap_err();
+    let refused = records.create(&bad, later(files())).await.unwrap_err();
     assert!(isula_core::error::chain(&refused).contains("invalid name"), "{refused}");
     assert!(records.remove(&bad.id, "../x", Durability::Synced).await.is_err());
 }
@@ -158,7 +215,7 @@ async fn a_save_reaches_the_plain_files_and_a_container_that_is_gone_can_not_be_
     let web = container(1);
     let missing = records.save(&web, Durability::Synced).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
-    records.create(&web, &files()).await.unwrap();
+    records.create(&web, later(files())).await.unwrap();
     let ended = stopped(&web, 37);
     records.save(&ended, Durability::Written).await.unwrap();
     records.shared.catch_up().await;
@@ -179,7 +236,8 @@ async fn refreshing_replaces_what_differs_and_keeps_the_rest() {
     let root = memory();
     let records = JournaledRecords::open(root.path()).unwrap();
     let web = container(1);
-    records.create(&web, &files()).await.unwrap();
+    records.create(&web, later(files())).await.unwrap();
+    records.shared.catch_up().await;
     let directory = records.directory(&web.id, "lcr");
     fs::write(directory.join("console.log"), b"kept").unwrap();
     fs::remove_file(directory.join("hosts")).unwrap();
@@ -208,11 +266,11 @@ async fn with_the_journal_cut_at_any_byte_exactly_the_whole_records_count() {
     let (one, two) = (container(1), container(2));
     let end = |records: &JournaledRecords| records.shared.journal.used();
     let mut steps = vec![(end(&records), known([]))];
-    records.create(&one, &files()).await.unwrap();
+    records.create(&one, later(files())).await.unwrap();
     steps.push((end(&records), known([one.clone()])));
     records.save(&stopped(&one, 1), Durability::Synced).await.unwrap();
     steps.push((end(&records), known([stopped(&one, 1)])));
-    records.create(&two, &files()).await.unwrap();
+    records.create(&two, later(files())).await.unwrap();
     steps.push((end(&records), known([stopped(&one, 1), two.clone()])));
     records.remove(&one.id, "lcr", Durability::Synced).await.unwrap();
     steps.push((end(&records), known([two.clone()])));
@@ -291,13 +349,14 @@ fn victim() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let records = JournaledRecords::open_sized(Path::new(&root), VICTIM_HALF).unwrap();
-        records.create(&container(1), &files()).await.unwrap();
+        records.create(&container(1), later(files())).await.unwrap();
         println!("done create");
+        records.provide(&container(1).id).await.unwrap();
         records.save(&stopped(&container(1), 5), Durability::Synced).await.unwrap();
         println!("done stop");
         records.remove(&container(1).id, "lcr", Durability::Synced).await.unwrap();
         println!("done remove");
-        records.create(&container(2), &files()).await.unwrap();
+        records.create(&container(2), later(files())).await.unwrap();
         println!("done other");
         for code in 0..8 {
             records.save(&stopped(&container(2), code), Durability::Synced).await.unwrap();
@@ -314,7 +373,7 @@ async fn the_halves_of_the_journal_take_turns_for_ever() {
     let records = JournaledRecords::open_sized(root.path(), HALF).unwrap();
     let keepers: Vec<_> = (100..104).map(container).collect();
     for keeper in &keepers {
-        records.create(keeper, &files()).await.unwrap();
+        records.create(keeper, later(files())).await.unwrap();
     }
     let workers: Vec<_> = (0..8)
         .map(|worker| {
@@ -322,7 +381,7 @@ async fn the_halves_of_the_journal_take_turns_for_ever() {
             tokio::spawn(async move {
                 for round in 0..20 {
                     let mine = container(worker);
-                    records.create(&mine, &files()).await.unwrap();
+                    records.create(&mine, later(files())).await.unwrap();
                     records.save(&stopped(&mine, round), Durability::Written).await.unwrap();
                     records.save(&stopped(&mine, -round), Durability::Synced).await.unwrap();
                     if round < 19 {
@@ -351,7 +410,7 @@ async fn callers_that_wait_together_share_a_sync() {
     let tasks: Vec<_> = (0..100)
         .map(|number| {
             let records = records.clone();
-            tokio::spawn(async move { records.create(&container(number), &files()).await })
+            tokio::spawn(async move { records.create(&container(number), later(files())).await })
         })
         .collect();
     for task in tasks {
@@ -369,9 +428,9 @@ async fn a_record_too_long_for_the_journal_is_as_durable() {
     let root = memory();
     let records = JournaledRecords::open_sized(root.path(), HALF).unwrap();
     let mut long = container(1);
-    records.create(&container(2), &files()).await.unwrap();
+    records.create(&container(2), later(files())).await.unwrap();
     long.config.labels.insert("long".to_owned(), "x".repeat(HALF));
-    records.create(&long, &files()).await.unwrap();
+    records.create(&long, later(files())).await.unwrap();
     let ended = stopped(&long, 3);
     records.save(&ended, Durability::Synced).await.unwrap();
     drop(records);
@@ -450,7 +509,7 @@ async fn each_kind_of_damage_is_moved_aside_and_the_rest_is_served() {
         let root = memory();
         let records = JournaledRecords::open(root.path()).unwrap();
         for number in [1, 3] {
-            records.create(&container(number), &files()).await.unwrap();
+            records.create(&container(number), later(files())).await.unwrap();
         }
         records.close().await;
         let directory = records.directory(&container(1).id, "lcr");
@@ -474,8 +533,9 @@ async fn each_kind_of_damage_is_moved_aside_and_the_rest_is_served() {
 async fn what_the_journal_knows_mends_damaged_files() {
     let root = memory();
     let records = JournaledRecords::open(root.path()).unwrap();
-    records.create(&container(1), &files()).await.unwrap();
+    records.create(&container(1), later(files())).await.unwrap();
     records.save(&stopped(&container(1), 9), Durability::Synced).await.unwrap();
+    records.shared.catch_up().await;
     let directory = records.directory(&container(1).id, "lcr");
     drop(records);
     fs::write(directory.join("config.v2.json"), [0; 4096]).unwrap();
@@ -489,7 +549,7 @@ async fn what_the_journal_knows_mends_damaged_files() {
 async fn what_was_never_acknowledged_is_gone_without_a_trace() {
     let root = memory();
     let records = JournaledRecords::open(root.path()).unwrap();
-    records.create(&container(1), &files()).await.unwrap();
+    records.create(&container(1), later(files())).await.unwrap();
     let runtime = root.path().join("engines/lcr");
     drop(records);
     fs::create_dir_all(runtime.join(format!(".new-{}/mounts", container(2).id))).unwrap();
@@ -504,7 +564,7 @@ async fn what_was_never_acknowledged_is_gone_without_a_trace() {
 async fn garbage_in_the_journal_harms_nothing() {
     let root = memory();
     let records = JournaledRecords::open(root.path()).unwrap();
-    records.create(&container(1), &files()).await.unwrap();
+    records.create(&container(1), later(files())).await.unwrap();
     records.close().await;
     drop(records);
     let journal = OpenOptions::new().write(true).open(root.path().join("journal")).unwrap();
@@ -555,11 +615,11 @@ async fn a_full_disk_refuses_new_containers_and_loses_none() {
     let disk = SmallDisk::new("1m");
     let root = disk.0.path();
     let records = JournaledRecords::open_sized(root, HALF).unwrap();
-    records.create(&container(1), &files()).await.unwrap();
-    records.create(&container(3), &files()).await.unwrap();
+    records.create(&container(1), later(files())).await.unwrap();
+    records.create(&container(3), later(files())).await.unwrap();
     let filler = disk.fill();
 
-    let refused = records.create(&container(2), &files()).await.unwrap_err();
+    let refused = records.create(&container(2), later(files())).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ResourceExhausted, "{refused}");
     assert_eq!(fs::read_dir(root.join("engines/lcr")).unwrap().count(), 2);
     // What happens to the others is recorded all the same, also past the end of a half.
@@ -574,7 +634,7 @@ async fn a_full_disk_refuses_new_containers_and_loses_none() {
 
     fs::remove_file(filler).unwrap();
     let records = JournaledRecords::open_sized(root, HALF).unwrap();
-    records.create(&container(2), &files()).await.unwrap();
+    records.create(&container(2), later(files())).await.unwrap();
     records.close().await;
     drop(records);
     fs::remove_file(root.join("journal")).unwrap();
@@ -610,7 +670,7 @@ async fn measure() {
             .iter()
             .map(|id| {
                 let (records, container, large) = (records.clone(), stopped_as(id), large.clone());
-                tokio::spawn(async move { records.create(&container, &large).await.unwrap() })
+                tokio::spawn(async move { records.create(&container, later(large)).await.unwrap() })
             })
             .collect();
         for task in tasks {
@@ -644,7 +704,7 @@ async fn measure_in_turn(
     let mut spent = [Duration::ZERO; 4];
     for (number, id) in ids.iter().enumerate() {
         let began = Instant::now();
-        records.create(&stopped_as(id), large).await.unwrap();
+        records.create(&stopped_as(id), later(large.clone())).await.unwrap();
         spent[0] += began.elapsed();
         let began = Instant::now();
         records.save(&stopped_as(id), Durability::Synced).await.unwrap();

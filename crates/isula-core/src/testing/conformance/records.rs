@@ -8,7 +8,7 @@ use super::{container, id};
 use crate::{
     container::{Container, Exit, Run, State},
     error::ErrorKind,
-    ports::{ContainerFiles, Durability, Records},
+    ports::{ContainerFiles, Durability, LaterFiles, Records},
 };
 
 /// The records pass if what they acknowledge is what they load. `reopen` gives the records as a
@@ -23,10 +23,15 @@ pub async fn records(mut reopen: impl AsyncFnMut() -> Arc<dyn Records>) {
 
     let (first, second) = (container(&id(1)), container(&id(2)));
     let files = ContainerFiles { hostname: b"box\n".to_vec(), ..ContainerFiles::default() };
-    store.create(&first, &files).await.expect("a record is made");
-    store.create(&second, &files).await.expect("a second record is made");
-    let twice = store.create(&first, &files).await.expect_err("no record is made twice");
+    let made = files.clone();
+    let later: LaterFiles = Arc::new(move || made.clone());
+    store.create(&first, Arc::clone(&later)).await.expect("a record is made");
+    store.create(&second, Arc::clone(&later)).await.expect("a second record is made");
+    let twice =
+        store.create(&first, Arc::clone(&later)).await.expect_err("no record is made twice");
     assert_eq!(twice.kind(), ErrorKind::AlreadyExists);
+    store.provide(&first.id).await.expect("its files are written");
+    store.provide(&first.id).await.expect("they are there already");
     assert_ne!(store.directory(&first.id, "lcr"), store.directory(&second.id, "lcr"));
 
     let nobody = container(&id(9));
@@ -66,7 +71,7 @@ pub async fn records(mut reopen: impl AsyncFnMut() -> Arc<dyn Records>) {
         .remove(&first.id, "lcr", Durability::Synced)
         .await
         .expect("removing it again is no error");
-    store.create(&first, &files).await.expect("its id is free again");
+    store.create(&first, Arc::clone(&later)).await.expect("its id is free again");
     store.remove(&first.id, "lcr", Durability::Synced).await.expect("it is removed");
     drop(store);
 
