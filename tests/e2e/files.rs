@@ -19,6 +19,15 @@ fn the_directory_of_a_container_is_the_one_people_know() -> Result<()> {
             & 0o7777)
     };
     assert_eq!(fs::metadata(&directory)?.permissions().mode() & 0o7777, 0o750);
+    // The journal has the record first; its plain files follow within moments.
+    let config: Value = loop {
+        let text = fs::read(directory.join("config.v2.json")).unwrap_or_default();
+        let config = serde_json::from_slice(&text).unwrap_or(Value::Null);
+        if config["State"]["Running"] == true {
+            break config;
+        }
+        std::thread::yield_now();
+    };
     for (name, wanted) in [
         ("config.json", 0o640),
         ("config.v2.json", 0o640),
@@ -41,14 +50,6 @@ fn the_directory_of_a_container_is_the_one_people_know() -> Result<()> {
     assert_eq!(spec["mounts"][0]["destination"], "/dev");
     assert_eq!(spec["mounts"][0]["options"][0], "nosuid");
 
-    // The journal has the running state first; the plain file follows within moments.
-    let config: Value = loop {
-        let config: Value = serde_json::from_slice(&fs::read(directory.join("config.v2.json"))?)?;
-        if config["State"]["Running"] == true {
-            break config;
-        }
-        std::thread::yield_now();
-    };
     let common = &config["CommonConfig"];
     assert_eq!(common["Path"], "sh");
     assert_eq!(common["Config"]["Hostname"], "localhost");
