@@ -25,7 +25,8 @@ const STACK: usize = 128 << 10;
 /// costs as much as a small removal.
 const KEPT: Duration = Duration::from_secs(2);
 
-/// How long it waits before it deletes: whoever removed something has its answer by then.
+/// How long the deletion waits: whoever removed something has its answer by then, and nothing was
+/// woken before that.
 const DELAY: Duration = Duration::from_millis(20);
 
 type Collect = Box<dyn FnOnce() + Send>;
@@ -68,34 +69,34 @@ impl Trash {
 
     /// Frees everything discarded so far, on a thread that ends soon after nothing is left.
     pub(crate) fn sweep(&self) {
-        self.start(None);
-    }
-
-    /// As [`Trash::sweep`], after `collect`, which may discard more.
-    pub(crate) fn sweep_after(&self, collect: impl FnOnce() + Send + 'static) {
-        self.start(Some(Box::new(collect)));
-    }
-
-    fn start(&self, collect: Option<Collect>) {
-        let mut work = self.shared.work();
-        work.collect = collect.or(work.collect.take());
-        work.wanted = true;
-        if work.running {
-            self.shared.more.notify_one();
+        let scheduled = std::mem::replace(&mut self.shared.work().wanted, true);
+        if scheduled {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let builder = thread::Builder::new().name("image-trash".into()).stack_size(STACK);
-        match builder.spawn(move || shared.run()) {
-            Ok(_) => work.running = true,
-            // It stays in the trash until the next sweep or start.
-            Err(error) => tracing::warn!(%error, "cannot start the removal of what was discarded"),
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                tokio::time::sleep(DELAY).await;
+                shared.begin();
+            })),
+            Err(_) => shared.begin(),
         }
+    }
+
+    /// As [`Trash::sweep`], after `collect`, which may discard more and begins at once.
+    pub(crate) fn sweep_after(&self, collect: impl FnOnce() + Send + 'static) {
+        let mut work = self.shared.work();
+        work.collect = Some(Box::new(collect));
+        work.wanted = true;
+        drop(work);
+        self.shared.begin();
     }
 
     /// Waits until nothing is left to do.
     #[cfg(test)]
     pub(crate) fn wait(&self) {
+        // The timer may be one of the thread that waits here.
+        self.shared.begin();
         let work = self.shared.work();
         let busy = |work: &mut Work| work.wanted || work.running && !work.resting;
         drop(self.shared.idle.wait_while(work, busy).unwrap());
@@ -136,6 +137,28 @@ impl Shared {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has what is wanted done, by the thread that rests or a new one.
+    fn begin(self: &Arc<Self>) {
+        let mut work = self.work();
+        if !work.wanted {
+            return;
+        }
+        if work.running {
+            self.more.notify_one();
+            return;
+        }
+        let shared = Arc::clone(self);
+        let builder = thread::Builder::new().name("image-trash".into()).stack_size(STACK);
+        match builder.spawn(move || shared.run()) {
+            Ok(_) => work.running = true,
+            Err(error) => {
+                // It stays in the trash until the next sweep or start.
+                work.wanted = false;
+                tracing::warn!(%error, "cannot start the removal of what was discarded");
+            }
+        }
+    }
+
     fn run(&self) {
         let mut hopeless = HashSet::new();
         loop {
@@ -157,8 +180,8 @@ impl Shared {
             };
             if let Some(collect) = collect {
                 collect();
+                thread::sleep(DELAY);
             }
-            thread::sleep(DELAY);
             if let Err(error) = self.empty(&mut hopeless) {
                 tracing::warn!(dir = %self.dir.display(), %error, "cannot empty the trash");
             }

@@ -193,10 +193,10 @@ impl Engine {
         // Files that its creation left for later are written meanwhile.
         let (prepared, provided) = tokio::join!(
             self.prepare(starting, Stage::Stopped(user.map(|user| *user)), joined, attach),
-            self.ports.records.provide(held.id()),
+            self.port(starting, "write its files", self.ports.records.provide(held.id())),
         );
         let prepared = prepared?;
-        self.port(starting, "write its files", async { provided }).await?;
+        provided?;
         if held.slot().marks().fingerprint != Some(prepared.fingerprint) {
             let files = prepared.files(starting);
             let work = self.ports.records.refresh(held.id(), &starting.host.runtime, &files);

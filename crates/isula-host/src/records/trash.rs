@@ -13,7 +13,8 @@ use std::{
 
 /// The shortest pause between two deletions; a longer deletion is followed by as long a pause.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How long it waits before it begins: whoever removed something has its answer by then.
+/// How long the deletion waits: whoever removed something has its answer by then, and nothing was
+/// woken before that.
 const DELAY: Duration = Duration::from_millis(20);
 
 /// A directory of things that nobody misses.
@@ -69,13 +70,15 @@ impl Trash {
     pub(crate) fn empty(&self) {
         if !self.inside.emptying.swap(true, Ordering::AcqRel) {
             let trash = self.clone();
-            // One thread for all of it: jobs in turn would keep every idle thread awake.
-            tokio::task::spawn_blocking(move || trash.empty_slowly());
+            tokio::spawn(async move {
+                tokio::time::sleep(DELAY).await;
+                // One thread for all of it: jobs in turn would keep every idle thread awake.
+                drop(tokio::task::spawn_blocking(move || trash.empty_slowly()).await);
+            });
         }
     }
 
     fn empty_slowly(&self) {
-        std::thread::sleep(DELAY);
         loop {
             let found = self.contents();
             let mut failed = 0;
