@@ -41,8 +41,12 @@ async fn a_container_is_created_listed_renamed_and_removed() {
     let made = containers.create(external(&site, "web")).await.unwrap().into_inner();
     assert_eq!(made.id.len(), 64);
     let directory = site.path("data/engines/lcr").join(&made.id);
+    assert!(directory.is_dir());
+    // The record is in the journal; its files follow within moments.
     for file in ["config.json", "config.v2.json", "hostconfig.json", "hosts", "console.log"] {
-        assert!(directory.join(file).is_file(), "{file}");
+        while !directory.join(file).is_file() {
+            tokio::task::yield_now().await;
+        }
     }
 
     let found = containers.list(all()).await.unwrap().into_inner().containers;
