@@ -32,6 +32,12 @@ impl Site {
         self.root.path().join(name)
     }
 
+    /// The control group of its containers. No two sites share one: each takes its own away.
+    fn group(&self) -> String {
+        let name = self.root.path().file_name().unwrap().to_string_lossy();
+        format!("isulad-test-{}", name.trim_start_matches('.'))
+    }
+
     /// The command of the daemon, with more flags.
     pub fn command(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_isulad"));
@@ -43,7 +49,7 @@ impl Site {
         command.arg("--graph").arg(self.path("data"));
         command.arg("--state").arg(self.path("run"));
         command.args(["--shim", "/bin/true", "-l", "DEBUG"]);
-        let group = format!("/isulad-test-{}", std::process::id());
+        let group = format!("/{}", self.group());
         command.args(["--cgroup-parent", &group]).args(flags);
         if !flags.contains(&"--config") {
             let empty = self.path("empty.json");
@@ -103,7 +109,7 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         // The cgroup of the containers, of which there were none, in each hierarchy.
-        let name = format!("isulad-test-{}", std::process::id());
+        let name = self.group();
         for entry in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             let _ = std::fs::remove_dir(entry.path().join(&name));
         }
