@@ -23,7 +23,7 @@ fn the_directory_of_a_container_is_the_one_people_know() -> Result<()> {
     let config: Value = loop {
         let text = fs::read(directory.join("config.v2.json")).unwrap_or_default();
         let config = serde_json::from_slice(&text).unwrap_or(Value::Null);
-        if config["State"]["Running"] == true {
+        if config["State"]["Running"] == true && directory.join("hostconfig.json").exists() {
             break config;
         }
         std::thread::yield_now();

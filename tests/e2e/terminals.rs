@@ -46,6 +46,8 @@ fn exec_on_a_terminal_is_a_shell(runtime: &str) -> Result<()> {
     let mut terminal = Terminal::start(&exec, 24, 80)?;
     terminal.send("echo $A; pwd; id -un; stty size\n")?;
     terminal.expect("b\r\n/tmp\r\nweb\r\n24 80")?;
+    // Before it reads its next line, the terminal itself would take the end of input.
+    terminal.expect("$ ")?;
     terminal.send("\x04")?;
     assert_eq!(terminal.wait()?.code(), Some(0));
     assert!(terminal.is_cooked()?);
