@@ -11,7 +11,7 @@ use isula_core::{
     container::{Container, DeviceMapping, MountKind, NamespaceMode, NetworkMode, Source},
     error::{ErrorKind, PortError, chain},
     id::{ContainerId, Name},
-    ports::{self, Attach, ContainerFiles, Host, LaterFiles, Launch, PodPaths, Rootfs},
+    ports::{self, Attach, Host, LaterFiles, Launch, PodPaths, Rootfs},
     sandbox::{Member, PodMountSource, Scope},
     spec::{self, Built, Device, Facts, Joined, PodFacts, PodSource, files::HostFiles},
     user::ResolvedUser,
@@ -46,17 +46,8 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The container's plain files.
-    pub fn files(&self, container: &Container) -> ContainerFiles {
-        spec::files::build(
-            container,
-            (&self.launch.spec, self.launch.seccomp.as_ref()),
-            &self.host_files,
-        )
-    }
-
-    /// As [`Prepared::files`], made when they are written.
-    pub fn later_files(&self, container: &Container) -> LaterFiles {
+    /// The container's plain files, made when they are written.
+    pub fn files(&self, container: &Container) -> LaterFiles {
         let (spec, seccomp) = (Arc::clone(&self.launch.spec), self.launch.seccomp.clone());
         let (container, from) = (container.clone(), self.host_files.clone());
         Arc::new(move || spec::files::build(&container, (&spec, seccomp.as_ref()), &from))

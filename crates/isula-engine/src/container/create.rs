@@ -94,7 +94,7 @@ impl Engine {
             "recording the container",
             ports.records.remove(id, &host.runtime, Durability::Synced),
         );
-        let files = prepared.later_files(container);
+        let files = prepared.files(container);
         self.port(container, "record it", ports.records.create(container, files)).await?;
         fault::point("create.records");
 

@@ -198,7 +198,7 @@ impl Engine {
         let prepared = prepared?;
         provided?;
         if held.slot().marks().fingerprint != Some(prepared.fingerprint) {
-            let files = prepared.files(starting);
+            let files = prepared.files(starting)();
             let work = self.ports.records.refresh(held.id(), &starting.host.runtime, &files);
             self.port(starting, "write its files", work).await?;
             held.slot().marks().fingerprint = Some(prepared.fingerprint);
