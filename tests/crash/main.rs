@@ -35,6 +35,8 @@ enum Operation {
     Start,
     Stop,
     Remove,
+    /// Of a container that has no volume.
+    RemoveAlone,
     RunAndRemove,
     Pull,
     Load,
@@ -50,8 +52,8 @@ impl Operation {
             "create" => &[Self::Create],
             "start" => &[Self::Start, Self::RunAndRemove],
             "stop" => &[Self::Stop],
-            "rm" => &[Self::Remove, Self::RunAndRemove],
-            "records" => &[Self::Create, Self::Start, Self::Remove],
+            "rm" => &[Self::Remove, Self::RemoveAlone, Self::RunAndRemove],
+            "records" => &[Self::Create, Self::Start, Self::Remove, Self::RemoveAlone],
             "clean" => &[Self::Remove, Self::RunAndRemove],
             "volumes" => &[Self::Create, Self::Remove],
             "pull" => &[Self::Pull],
@@ -74,6 +76,9 @@ impl Operation {
                 world.ok(&create)?;
                 world.ok(&["start", "x"])?;
             }
+            Self::RemoveAlone => {
+                drop(world.ok(&["create", "--name", "x", "busybox", "sleep", "1000"])?);
+            }
             Self::Load | Self::RemoveImage => {}
             Self::Untag => drop(world.ok(&["tag", "busybox", "second:1"])?),
             Self::Pull => {
@@ -90,8 +95,9 @@ impl Operation {
         let words: Vec<&str> = match self {
             Self::Create => create.to_vec(),
             Self::Start => vec!["start", "x"],
-            Self::Stop => vec!["stop", "-t", "0", "x"],
+            Self::Stop => vec!["stop", "-t", "1", "x"],
             Self::Remove => vec!["rm", "-f", "-v", "x"],
+            Self::RemoveAlone => vec!["rm", "x"],
             Self::RunAndRemove => vec!["run", "--rm", "-v", "/anonymous", "busybox", "true"],
             Self::Load => vec!["load", "-i", &archive],
             Self::Import => vec!["import", &archive, "imported:1"],
@@ -175,7 +181,9 @@ fn whole_or_nothing(world: &World, operation: Operation, acknowledged: bool) -> 
     if acknowledged {
         match operation {
             Operation::Create => ensure!(there, "an acknowledged container is gone"),
-            Operation::Remove | Operation::RunAndRemove => ensure!(rows.is_empty(), "{rows}"),
+            Operation::Remove | Operation::RemoveAlone | Operation::RunAndRemove => {
+                ensure!(rows.is_empty(), "{rows}");
+            }
             Operation::Stop => ensure!(rows == "x exited", "{rows}"),
             Operation::Start => ensure!(rows == "x running", "{rows}"),
             Operation::Pull | Operation::Load => {
@@ -204,7 +212,7 @@ fn again(world: &World, operation: Operation, command: &[&str]) -> Result<()> {
     let done = match operation {
         // It may have been done already.
         Operation::Create => outcome.stderr.contains("in use"),
-        Operation::Remove => {
+        Operation::Remove | Operation::RemoveAlone => {
             outcome.stderr.contains("no such container")
                 || outcome.stderr.contains("No such container")
         }
@@ -213,7 +221,7 @@ fn again(world: &World, operation: Operation, command: &[&str]) -> Result<()> {
         _ => false,
     };
     ensure!(outcome.code == 0 || done, "{outcome:#?}");
-    if operation == Operation::Remove {
+    if matches!(operation, Operation::Remove | Operation::RemoveAlone) {
         ensure!(world.ok(&["ps", "-aq"])?.is_empty());
     }
     world.ok(&["load", "-i", &images::busybox_docker_archive()?.display().to_string()])?;

@@ -43,7 +43,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Every fault point of create, start, stop and remove, in the order of the steps; the crash test
 /// stops the daemon at each (see [`isula_core::fault`]). The adaptors of the ports have more.
-pub const FAULT_POINTS: [&str; 18] = [
+pub const FAULT_POINTS: [&str; 17] = [
     "create.named",
     "create.snapshot",
     "create.records",
@@ -59,7 +59,6 @@ pub const FAULT_POINTS: [&str; 18] = [
     "stop.recorded",
     "rm.intent",
     "rm.cleaned",
-    "rm.snapshot",
     "rm.volumes",
     "rm.records",
 ];

@@ -24,12 +24,12 @@ pub use networks::{
 pub use pods::{
     PodNetwork, PodPaths, PodRequest, Pods, RestoredSandboxes, SandboxFiles, SandboxRecords,
 };
-pub use records::{ContainerFiles, Durability, LaterFiles, Quarantined, Records, Restored};
+pub use records::{ContainerFiles, Durability, LaterFiles, Quarantined, Records, Restored, Then};
 pub use runtime::{
     Attach, Chunk, ExecExit, ExecStarted, Found, Launch, LogOptions, LogRecord, LogSource, Output,
     Pressure, ProcessId, Runtime, Session, SessionInput, Stall, TerminalSize, Usage,
 };
-pub use snapshots::{Change, ChangeKind, Rootfs, Snapshots, Volume, Volumes};
+pub use snapshots::{Change, ChangeKind, Removal, Rootfs, Snapshots, Volume, Volumes};
 pub use system::{Clock, DeviceNode, Entropy, Host, HostFacts};
 
 use std::{io, pin::Pin};

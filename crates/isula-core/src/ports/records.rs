@@ -36,6 +36,9 @@ pub struct ContainerFiles {
 /// Makes the plain files of a container when they are written. What it holds is memory until then.
 pub type LaterFiles = Arc<dyn Fn() -> ContainerFiles + Send + Sync>;
 
+/// What is to be done behind a change of the records, on a thread that may block.
+pub type Then = Box<dyn FnOnce() + Send>;
+
 /// What was found on disk at start.
 #[derive(Debug, Default)]
 pub struct Restored {
@@ -84,7 +87,19 @@ pub trait Records: Send + Sync {
     /// Removes the container's directory: gone from view on return, its blocks freed later. A
     /// container that is not there is no error. After a power cut a removal that was only `Written`
     /// may not have been: the record is there again as it was last saved.
-    async fn remove(&self, id: &ContainerId, runtime: &str, durability: Durability) -> Result<()>;
+    async fn remove(&self, id: &ContainerId, runtime: &str, durability: Durability) -> Result<()> {
+        self.remove_then(id, runtime, durability, Box::new(|| ())).await
+    }
+
+    /// As [`Records::remove`], and does `then` before it returns, once the removal is as safe as
+    /// `durability` says. After an error it was not done.
+    async fn remove_then(
+        &self,
+        id: &ContainerId,
+        runtime: &str,
+        durability: Durability,
+        then: Then,
+    ) -> Result<()>;
 
     /// The container's directory: `DATA/engines/<runtime>/<id>`.
     fn directory(&self, id: &ContainerId, runtime: &str) -> PathBuf;

@@ -31,6 +31,9 @@ pub enum Rootfs {
     Directory(PathBuf),
 }
 
+/// Removes a writable layer; it blocks.
+pub type Removal = Box<dyn FnOnce() -> Result<()> + Send>;
+
 /// What happened to a path of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -193,6 +196,9 @@ pub trait Snapshots: Send + Sync {
     /// Removes the writable layer: gone from view on return, its blocks freed later. One that is
     /// not there is no error.
     async fn remove(&self, id: &ContainerId) -> Result<()>;
+
+    /// What does the same where it is called, which must be on a thread that may block.
+    fn removal(&self, id: &ContainerId) -> Removal;
 
     /// The ids of all writable layers, for recovery.
     async fn list(&self) -> Result<Vec<ContainerId>>;

@@ -13,7 +13,7 @@ use crate::{
     container::Container,
     error::{ErrorKind, PortError},
     id::ContainerId,
-    ports::{ContainerFiles, Durability, LaterFiles, Quarantined, Records, Restored, Result},
+    ports::{ContainerFiles, Durability, LaterFiles, Quarantined, Records, Restored, Result, Then},
 };
 
 type Disk = BTreeMap<ContainerId, (Container, ContainerFiles)>;
@@ -127,13 +127,21 @@ impl Records for FakeRecords {
         }
     }
 
-    async fn remove(&self, id: &ContainerId, _: &str, durability: Durability) -> Result<()> {
+    async fn remove_then(
+        &self,
+        id: &ContainerId,
+        _: &str,
+        durability: Durability,
+        then: Then,
+    ) -> Result<()> {
         self.failures.pass("records.remove").await?;
         let mut disk = locked(&self.disk);
         disk.written.remove(id);
         if durability == Durability::Synced {
             disk.synced = disk.written.clone();
         }
+        drop(disk);
+        then();
         Ok(())
     }
 

@@ -16,8 +16,8 @@ use crate::{
     id::ContainerId,
     image::{Digest, Image, ImageConfig, ImageId, Reference},
     ports::{
-        ByteStream, Images, ImportOptions, ProgressSink, PullOptions, RemovedImage, Result, Rootfs,
-        Snapshots,
+        ByteStream, Images, ImportOptions, ProgressSink, PullOptions, Removal, RemovedImage,
+        Result, Rootfs, Snapshots,
     },
     sandbox::FilesystemUsage,
 };
@@ -25,7 +25,7 @@ use crate::{
 /// Images and writable layers in memory.
 pub struct FakeStore {
     failures: Arc<Failures>,
-    content: Mutex<Content>,
+    content: Arc<Mutex<Content>>,
 }
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ struct Content {
 
 impl FakeStore {
     pub(super) fn new(failures: Arc<Failures>) -> Self {
-        Self { failures, content: Mutex::default() }
+        Self { failures, content: Arc::default() }
     }
 
     /// Adds an image; its id is made of its number.
@@ -299,6 +299,16 @@ impl Snapshots for FakeStore {
         self.failures.pass("snapshots.remove").await?;
         locked(&self.content).layers.remove(id);
         Ok(())
+    }
+
+    fn removal(&self, id: &ContainerId) -> Removal {
+        let (failures, content) = (Arc::clone(&self.failures), Arc::clone(&self.content));
+        let id = id.clone();
+        Box::new(move || {
+            failures.pass_now("snapshots.removal")?;
+            locked(&content).layers.remove(&id);
+            Ok(())
+        })
     }
 
     async fn list(&self) -> Result<Vec<ContainerId>> {

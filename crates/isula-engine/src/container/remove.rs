@@ -1,14 +1,16 @@
-//! `remove`: the intent first, then the parts, the record last. What fails can be tried again.
+//! `remove`: what a run left first, then the volumes, then the record and the layer. What fails can be
+//! tried again.
 
 use isula_core::{
-    container::{Container, Event, MountKind, State},
-    error::chain,
+    container::{Container, Event, Mount, MountKind, State},
+    error::{ErrorKind, PortError, chain},
     event::ContainerAction,
     fault,
     id::{ContainerId, Name},
     ports::Durability,
     signal::Signal,
 };
+use tokio::sync::oneshot;
 
 use crate::{Engine, Error, Result, slot::Held};
 
@@ -75,61 +77,66 @@ impl Engine {
         }
     }
 
-    /// Removes all parts of a container that does not run. Every part is tried; the record goes
-    /// only when the others are gone.
+    /// Removes all parts of a container that does not run. Once its record is gone it does not come
+    /// back with another daemon, which takes away what is left of it.
+    ///
+    /// # Errors
+    /// A part can't be removed: the container is still there, and its removal can be asked for again.
     pub(crate) async fn take_apart(&self, held: &Held<'_>, volumes: Anonymous) -> Result<()> {
         let container = held.container();
-        // From Removing: a former removal could not be finished.
-        if container.state != State::Removing {
-            self.intend(held, volumes).await?;
-        }
+        let removing = match container.state {
+            // A former removal could not be finished.
+            State::Removing => Container::clone(&container),
+            _ => removing(held, volumes)?,
+        };
+        let durability = self.intend(held, &removing).await?;
         fault::point("rm.intent");
 
         let ports = &self.ports;
-        let container = held.container();
-        let Container { id, host, .. } = &*container;
+        let Container { id, host, .. } = &removing;
         let work = ports.runtime.clean(id, &host.runtime);
-        let cleaned = self.port(&container, "clean up after its runs", work).await;
+        let cleaned = self.port(&removing, "clean up after its runs", work).await;
         fault::point("rm.cleaned");
-        let work = ports.snapshots.remove(id);
-        let layer = self.port(&container, "remove its writable layer", work).await;
-        fault::point("rm.snapshot");
-        let emptied = self.remove_volumes(&container).await;
+        let emptied = self.remove_volumes(&removing).await;
         fault::point("rm.volumes");
-        let failures = [cleaned, layer, emptied].into_iter().filter_map(Result::err);
-        if let Some(error) = failures.reduce(|first, further| {
-            tracing::error!("{}", chain(&further));
-            first
-        }) {
+        if let (Err(_), Err(further)) = (&cleaned, &emptied) {
+            tracing::error!("{}", chain(further));
+        }
+        cleaned.and(emptied)?;
+
+        // The layer goes on the same thread: to wake another one costs as much as the removal.
+        let (told, layer) = oneshot::channel();
+        let removal = ports.snapshots.removal(id);
+        let then = Box::new(move || drop(told.send(removal())));
+        let work = ports.records.remove_then(id, &host.runtime, durability, then);
+        self.port(&removing, "remove its record", work).await?;
+        fault::point("rm.records");
+        let layer = async { layer.await.unwrap_or_else(|_| Err(undone(id))) };
+        if let Err(error) = self.port(&removing, "remove its writable layer", layer).await {
+            held.show(removing);
             return Err(error);
         }
-        // The intent is on disk, so that what a power cut undoes here is done again.
-        let work = ports.records.remove(id, &host.runtime, Durability::Written);
-        self.port(&container, "remove its record", work).await?;
-        fault::point("rm.records");
         held.show_gone();
         self.publish(id, ContainerAction::Destroy);
         Ok(())
     }
 
-    /// Puts the intent on record. The record says itself which volumes go: those that are still
-    /// called anonymous in it.
-    async fn intend(&self, held: &Held<'_>, volumes: Anonymous) -> Result<()> {
-        // That a `--rm` container goes when it has ended is on record from the beginning.
+    /// Puts the intent on record where volumes go, which another daemon could not know without the
+    /// container. Says how safe the removal of the record must be.
+    async fn intend(&self, held: &Held<'_>, removing: &Container) -> Result<Durability> {
         let container = held.container();
+        if container.state == State::Removing {
+            return Ok(Durability::Written);
+        }
+        // That a `--rm` container goes when it has ended is on record from the beginning.
         let goes = container.host.auto_remove && matches!(container.state, State::Stopped(_));
         let durability = if goes { Durability::Written } else { Durability::Synced };
-        let mut next = held.after(Event::Remove)?;
-        if volumes == Anonymous::Keep {
-            for mount in &mut next.host.mounts {
-                if let MountKind::Volume { anonymous, .. } = &mut mount.kind {
-                    *anonymous = false;
-                }
-            }
+        if !removing.host.mounts.iter().any(is_anonymous) {
+            return Ok(durability);
         }
-        held.save(&next, durability).await?;
-        held.show(next);
-        Ok(())
+        held.save(removing, durability).await?;
+        held.show(removing.clone());
+        Ok(Durability::Written)
     }
 
     /// Removes the anonymous volumes that no other container uses.
@@ -152,4 +159,26 @@ impl Engine {
         }
         result
     }
+}
+
+/// The container on its way out. It says itself which volumes go: those that are still called
+/// anonymous in it.
+fn removing(held: &Held<'_>, volumes: Anonymous) -> Result<Container> {
+    let mut next = held.after(Event::Remove)?;
+    if volumes == Anonymous::Keep {
+        for mount in &mut next.host.mounts {
+            if let MountKind::Volume { anonymous, .. } = &mut mount.kind {
+                *anonymous = false;
+            }
+        }
+    }
+    Ok(next)
+}
+
+fn is_anonymous(mount: &Mount) -> bool {
+    matches!(mount.kind, MountKind::Volume { anonymous: true, .. })
+}
+
+fn undone(id: &ContainerId) -> PortError {
+    PortError::new(ErrorKind::Internal, format!("the layer of container {id} was not removed"))
 }

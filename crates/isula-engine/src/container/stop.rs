@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use isula_core::{
-    container::{Container, Event, Exit, State},
+    container::{Container, Event, Exit, RestartPolicy, State},
     error::chain,
     event::ContainerAction,
     fault,
@@ -50,14 +50,20 @@ impl Engine {
         self.mark_stopped(held, &container).await;
         fault::point("stop.intent");
 
-        let signal = options.signal.or(container.config.stop_signal).unwrap_or(Signal::TERM);
-        self.signal(&container, signal, false).await?;
-        self.thaw(held).await?;
-        fault::point("stop.signalled");
         let patience = options.patience.unwrap_or_else(|| {
             Patience::For(container.config.stop_timeout.unwrap_or(self.settings.stop_timeout))
         });
-        let exit = match self.end_within(held, patience).await {
+        // A signal that nobody is given the time to answer is not sent.
+        let heard = if patience == Patience::For(Duration::ZERO) {
+            None
+        } else {
+            let signal = options.signal.or(container.config.stop_signal).unwrap_or(Signal::TERM);
+            self.signal(&container, signal, false).await?;
+            self.thaw(held).await?;
+            fault::point("stop.signalled");
+            self.end_within(held, patience).await
+        };
+        let exit = match heard {
             Some(exit) => exit,
             None => self.kill_held(held).await?,
         };
@@ -111,10 +117,14 @@ impl Engine {
         Ok(())
     }
 
-    /// A full disk must not keep a container from being stopped: a failure is logged.
+    /// A daemon that comes in the middle of a stop must not start the container again. Without a
+    /// restart policy it would not, and the mark is saved with the end. A full disk must not keep a
+    /// container from being stopped: a failure is logged.
     async fn mark_stopped(&self, held: &Held<'_>, container: &Arc<Container>) {
         let marked = Container { stopped_by_user: true, ..Container::clone(container) };
-        if let Err(error) = held.save(&marked, Durability::Written).await {
+        if container.host.restart != RestartPolicy::No
+            && let Err(error) = held.save(&marked, Durability::Written).await
+        {
             tracing::error!("{}", chain(&error));
         }
         held.show(marked);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use isula_core::{container::RestartPolicy, signal::Signal, testing::Trouble};
 use isula_engine::{
-    StopOptions,
+    Patience, StopOptions,
     container::{Condition, RemoveOptions},
 };
 use tokio::time::advance;
@@ -118,4 +118,36 @@ async fn a_run_that_the_runtime_loses_sight_of_is_found_again_or_given_up() {
     settle().await;
     assert_eq!(state(&engine, "c"), "exited");
     assert_eq!(exit_code(&engine, "c").await, Some(255));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wish_to_stop_is_recorded_first_where_a_policy_could_undo_it() {
+    for (policy, saves) in [(RestartPolicy::No, 1), (RestartPolicy::Always, 2)] {
+        let world = world();
+        let engine = engine(&world);
+        engine.run(restarted("c", "sleep", policy)).await.unwrap();
+        let before = world.failures.calls().len();
+        engine.stop("c", StopOptions::default()).await.unwrap();
+        let calls = world.failures.calls().split_off(before);
+        let count = |name: &str| calls.iter().filter(|call| **call == name).count();
+        assert_eq!(count("records.save"), saves, "{policy:?}: {calls:?}");
+        let id = id(&engine, "c").await;
+        assert!(world.records.get(&id).unwrap().stopped_by_user, "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_without_patience_sends_nothing_but_sigkill() {
+    for (patience, code, signals) in [(Duration::ZERO, 137, 1), (Duration::from_secs(1), 143, 1)] {
+        let world = world();
+        let engine = engine(&world);
+        engine.run(request("c", "sleep")).await.unwrap();
+        let before = world.failures.calls().len();
+        let options = StopOptions { patience: Some(Patience::For(patience)), signal: None };
+        engine.stop("c", options).await.unwrap();
+        assert_eq!(exit_code(&engine, "c").await, Some(code));
+        let calls = world.failures.calls().split_off(before);
+        let sent = calls.iter().filter(|call| **call == "runtime.kill").count();
+        assert_eq!(sent, signals, "{calls:?}");
+    }
 }

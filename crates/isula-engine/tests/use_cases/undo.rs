@@ -10,7 +10,9 @@ use isula_core::{
 };
 use isula_engine::{Engine, StopOptions, container::RemoveOptions};
 
-use crate::support::{anonymous, assert_empty, engine, remove_all, request, settle, state, world};
+use crate::support::{
+    anonymous, assert_empty, engine, remove_all, request, settle, state, successor, world,
+};
 
 const TROUBLES: [Trouble; 2] = [Trouble::Fails(ErrorKind::ResourceExhausted), Trouble::Hangs];
 
@@ -135,21 +137,69 @@ async fn a_stop_that_fails_at_any_step_ends_the_container_or_can_be_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn a_removal_that_fails_at_any_step_can_be_repeated() {
-    let steps = at_every_step(
-        async |engine| drop(engine.run(new()).await.unwrap()),
-        async |engine| {
-            let options = RemoveOptions { force: true, volumes: true };
-            engine.remove("c", options).await.map(drop)
-        },
-        async |world, engine, failed, case| {
-            if failed {
-                remove_all(engine).await;
-            }
-            assert_empty(world, case);
-        },
-    )
-    .await;
-    assert!(steps >= 12, "{steps} troubles");
+    for (new, least) in [(new as fn() -> NewContainer, 12), (|| request("c", "sleep"), 8)] {
+        let steps = at_every_step(
+            async |engine| drop(engine.run(new()).await.unwrap()),
+            async |engine| {
+                let options = RemoveOptions { force: true, volumes: true };
+                engine.remove("c", options).await.map(drop)
+            },
+            async |world, engine, failed, case| {
+                if failed {
+                    remove_all(engine).await;
+                }
+                assert_empty(world, case);
+            },
+        )
+        .await;
+        assert!(steps >= least, "{steps} troubles");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_stays_keeps_its_container_in_view_until_the_next_daemon() {
+    let world = world();
+    let first = engine(&world);
+    first.create(request("c", "sleep")).await.unwrap();
+    world.failures.always("snapshots.removal", Trouble::Fails(ErrorKind::ResourceExhausted));
+    let error = first.remove("c", RemoveOptions::default()).await.unwrap_err();
+    let text = isula_core::error::chain(&error);
+    assert!(text.starts_with("c: cannot remove its writable layer: "), "{text}");
+    assert_eq!(state(&first, "c"), "removing");
+    world.failures.clear();
+    let second = successor(&world, first).await;
+    assert_eq!(state(&second, "c"), "gone");
+    assert_empty(&world, "after the next start");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_could_not_be_finished_keeps_the_volumes_that_were_to_be_kept() {
+    let world = world();
+    let engine = engine(&world);
+    engine.create(new()).await.unwrap();
+    world.failures.always("snapshots.removal", Trouble::Fails(ErrorKind::ResourceExhausted));
+    engine.remove("c", RemoveOptions::default()).await.unwrap_err();
+    world.failures.clear();
+    remove_all(&engine).await;
+    assert_eq!(world.records.count(), 0);
+    assert_eq!(world.volumes.names().len(), 2, "the first removal decided");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_writes_once_unless_volumes_go() {
+    for (new, volumes, saves) in
+        [(request("c", "sleep"), true, 0), (new(), false, 0), (new(), true, 1)]
+    {
+        let world = world();
+        let engine = engine(&world);
+        engine.create(new).await.unwrap();
+        let before = world.failures.calls().len();
+        engine.remove("c", RemoveOptions { force: false, volumes }).await.unwrap();
+        let calls = world.failures.calls().split_off(before);
+        let saved = calls.iter().filter(|call| **call == "records.save").count();
+        assert_eq!(saved, saves, "{calls:?}");
+        assert_eq!(world.records.count(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,18 +1,22 @@
 //! The changes of a record: create, save, refresh, remove.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use isula_core::{
     container::Container,
     error::{ErrorKind, PortError, chain},
     fault,
     id::ContainerId,
-    ports::{ContainerFiles, Durability, LaterFiles, Result},
+    ports::{ContainerFiles, Durability, LaterFiles, Result, Then},
 };
 
 use super::{
     LAG, Lagging, Missing, Shared, WAITING, blocking,
-    commit::outcome,
+    commit::{is_synced, outcome},
     document::{self, Documents},
     journal::Appended,
     locked, payload, plain,
@@ -100,10 +104,9 @@ impl Shared {
             let [directory, preliminary] = &place;
             plain::place_new(preliminary).map_err(cannot("write the files", id))?;
             fault::point("records.placed");
-            // It is not waited for here: all threads that may block could be waiting for the one
-            // that none is left for.
-            let Ok(answer) = synced.try_recv() else { return Ok(Some((number, Some(synced)))) };
-            outcome(Ok(answer))?;
+            if !is_synced(&mut synced)? {
+                return Ok(Some((number, Some(synced))));
+            }
             fault::point("records.journalled");
             fs::rename(preliminary, directory).map_err(cannot("name the directory", id))?;
             Ok(Some((number, None)))
@@ -332,13 +335,26 @@ impl Shared {
         runtime: &str,
         durability: Durability,
     ) -> Result<()> {
+        self.remove_then(id, runtime, durability, Box::new(|| ())).await
+    }
+
+    pub(super) async fn remove_then(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        runtime: &str,
+        durability: Durability,
+        then: Then,
+    ) -> Result<()> {
         let place = self.places.container(id, runtime).map_err(cannot("place the files", id))?;
         let gone = payload(id, runtime, &What::Gone).map_err(cannot("encode the record", id))?;
         let length = gone.len();
+        let then = Arc::new(Mutex::new(Some(then)));
+        let rest = Arc::clone(&then);
         let change = Arc::new((id.clone(), gone, place));
         let work = move |shared: &Self| {
             let (id, gone, place) = &*change;
             if shared.journal.newest(id).is_none() && !place.iter().any(|path| path.exists()) {
+                finish(&rest);
                 return Ok(Some(None));
             }
             let appended = shared.journal.append(id, gone);
@@ -352,17 +368,29 @@ impl Shared {
             taken.map_err(cannot("remove the directory", id))?;
             drop(files);
             fault::point("records.removed");
-            let synced = durability == Durability::Synced;
-            Ok(Some(Some(synced.then(|| shared.journal.sync_here()))))
-        };
-        let (changing, removed) = self.attempt(length, work).await?;
-        drop(changing);
-        if let Some(synced) = removed {
-            if let Some(synced) = synced {
-                outcome(synced.await)?;
+            if durability == Durability::Synced {
+                let mut synced = shared.journal.sync_here();
+                if !is_synced(&mut synced)? {
+                    return Ok(Some(Some(synced)));
+                }
             }
-            self.trash.empty();
+            finish(&rest);
+            Ok(Some(None))
+        };
+        let (changing, waiting) = self.attempt(length, work).await?;
+        drop(changing);
+        if let Some(synced) = waiting {
+            outcome(synced.await)?;
+            blocking(move || finish(&then)).await?;
         }
+        self.trash.empty();
         Ok(())
+    }
+}
+
+/// Does what is to follow a change, once.
+fn finish(then: &Mutex<Option<Then>>) {
+    if let Some(then) = locked(then).take() {
+        then();
     }
 }

@@ -7,7 +7,13 @@ use isula_core::{
     fault,
     ports::Result,
 };
-use tokio::sync::{RwLockReadGuard, oneshot};
+use tokio::sync::{
+    RwLockReadGuard,
+    oneshot::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
+};
 
 use super::{
     Shared, blocking,
@@ -99,13 +105,27 @@ impl Shared {
 }
 
 /// What a wait for the journal came to.
-pub(super) fn outcome(answer: Result<Synced, oneshot::error::RecvError>) -> Result<()> {
+pub(super) fn outcome(answer: Result<Synced, RecvError>) -> Result<()> {
     match answer {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             let error = io::Error::new(error.kind(), error);
             Err(PortError::io("cannot sync the journal of the records", error))
         }
-        Err(_) => Err(PortError::new(ErrorKind::Cancelled, "the daemon is shutting down")),
+        Err(_) => Err(ending()),
     }
+}
+
+/// Whether a wait is over already. Whoever stayed to wait would keep a thread that those it waits
+/// for may need.
+pub(super) fn is_synced(synced: &mut Receiver<Synced>) -> Result<bool> {
+    match synced.try_recv() {
+        Ok(done) => outcome(Ok(done)).map(|()| true),
+        Err(TryRecvError::Empty) => Ok(false),
+        Err(TryRecvError::Closed) => Err(ending()),
+    }
+}
+
+fn ending() -> PortError {
+    PortError::new(ErrorKind::Cancelled, "the daemon is shutting down")
 }

@@ -5,7 +5,7 @@
 //!                    └─ make .new-ID ───────┘       ┄┄ LAG, or a start ┄┄ write plain files
 //!   save:    append ─── fdatasync (shared) ─── acknowledge ┄┄ LAG ┄┄ replace plain files
 //!   remove:  append ─── rename into the trash ─── fdatasync (shared) unless the intent to remove
-//!            is on disk already ─── acknowledge
+//!            is on disk already ─── what is to follow ─── acknowledge
 //! ```
 //!
 //! - A change is acknowledged when the journal has it on disk. Everything that waits at the same
@@ -46,7 +46,7 @@ use isula_core::{
     container::Container,
     error::{ErrorKind, PortError},
     id::ContainerId,
-    ports::{ContainerFiles, Durability, LaterFiles, Records, Restored, Result},
+    ports::{ContainerFiles, Durability, LaterFiles, Records, Restored, Result, Then},
 };
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
 
@@ -291,8 +291,14 @@ impl Records for JournaledRecords {
         self.shared.refresh(id, runtime, files.clone()).await
     }
 
-    async fn remove(&self, id: &ContainerId, runtime: &str, durability: Durability) -> Result<()> {
-        self.shared.remove(id, runtime, durability).await
+    async fn remove_then(
+        &self,
+        id: &ContainerId,
+        runtime: &str,
+        durability: Durability,
+        then: Then,
+    ) -> Result<()> {
+        self.shared.remove_then(id, runtime, durability, then).await
     }
 
     fn directory(&self, id: &ContainerId, runtime: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use isula_core::{
     container::{Config, Container, Exit, HostConfig, State},
     error::ErrorKind,
     id::{ContainerId, Name},
-    ports::{ContainerFiles, Durability, LaterFiles, Records, Restored},
+    ports::{ContainerFiles, Durability, LaterFiles, Records, Restored, Then},
     testing::conformance,
 };
 use tempfile::TempDir;
@@ -228,6 +228,40 @@ async fn a_save_reaches_the_plain_files_and_a_container_that_is_gone_can_not_be_
         records.save(&ended, Durability::Synced).await.unwrap_err().kind(),
         ErrorKind::NotFound
     );
+    assert_eq!(load(root.path()).await.0, known([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_removal_is_done_once_it_is_safe_and_before_the_answer() {
+    let root = memory();
+    let records = JournaledRecords::open(root.path()).unwrap();
+    let done = Arc::new(Mutex::new(BTreeSet::new()));
+    let then = |number: u8| -> Then {
+        let done = Arc::clone(&done);
+        Box::new(move || assert!(done.lock().unwrap().insert(number), "once"))
+    };
+    // The last of them is not there; of those that go together, most wait for another's sync.
+    let mut removals = Vec::new();
+    for number in 0..20 {
+        if number < 19 {
+            records.create(&container(number), later(files())).await.unwrap();
+        }
+        let (records, then) = (records.clone(), then(number));
+        let durability = [Durability::Synced, Durability::Written][usize::from(number % 5 == 0)];
+        removals.push(async move {
+            let id = container(number).id;
+            records.remove_then(&id, "lcr", durability, then).await.map(|()| number)
+        });
+    }
+    let removals: Vec<_> = removals.into_iter().map(tokio::spawn).collect();
+    for removal in removals {
+        let number = removal.await.unwrap().unwrap();
+        assert!(done.lock().unwrap().contains(&number), "{number}");
+    }
+    let id = container(20).id;
+    let refused = records.remove_then(&id, "../x", Durability::Synced, then(20));
+    assert!(refused.await.is_err());
+    assert!(!done.lock().unwrap().contains(&20));
     assert_eq!(load(root.path()).await.0, known([]));
 }
 

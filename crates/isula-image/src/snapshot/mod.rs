@@ -26,7 +26,7 @@ use isula_core::{
     fault,
     id::ContainerId,
     image::{Image, ImageId},
-    ports::{ByteStream, Change, Result, Rootfs, Snapshots},
+    ports::{ByteStream, Change, Removal, Result, Rootfs, Snapshots},
     sandbox::FilesystemUsage,
 };
 use isula_sys::beneath::{self, Beneath, Special};
@@ -150,6 +150,11 @@ impl Snapshots for Store {
     async fn remove(&self, id: &ContainerId) -> Result<()> {
         let id = id.clone();
         self.blocking(move |shared| shared.remove_snapshot(&id)).await
+    }
+
+    fn removal(&self, id: &ContainerId) -> Removal {
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        Box::new(move || shared.remove_snapshot(&id))
     }
 
     async fn list(&self) -> Result<Vec<ContainerId>> {
