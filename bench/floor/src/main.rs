@@ -9,13 +9,16 @@
 //! no daemon and no client. It prints one line of JSON: milliseconds from the beginning until the
 //! last has reached its program (`start`) and until the last is gone with all that was made for it
 //! (`life`), and the processor time of CGROUP's parent meanwhile, in which it is to be run itself.
-
+//!
+//! With `--asked` before all of that, a client for each container asks for it, and its start is put on
+//! the disk before; `start` is until the last client has ended.
 //!
 //! `isula-floor --record WORK CGROUP COUNT` makes what a container consists of while it does not run,
 //! and removes it: milliseconds for all of them (`create`, `rm`).
 
 #![forbid(unsafe_code)]
 
+mod asked;
 mod child;
 mod groups;
 mod mounts;
@@ -41,6 +44,9 @@ use crate::{child::Confinement, groups::Groups};
 
 /// Mount, pid, network, IPC and host name.
 const NAMESPACES: u32 = 0x0002_0000 | 0x2000_0000 | 0x4000_0000 | 0x0800_0000 | 0x0400_0000;
+
+const USAGE: &str =
+    "usage: isula-floor [--asked] ROOTFS WORK CGROUP COUNT [--kill] PROGRAM [ARGUMENT ...]";
 
 /// What is asked for.
 struct Request {
@@ -69,11 +75,21 @@ fn main() -> ExitCode {
     {
         return tell(["create", "rm"], record::measure(work.as_ref(), cgroup.as_ref(), count));
     }
-    let Some(request) = parse(&arguments) else {
-        eprintln!("usage: isula-floor ROOTFS WORK CGROUP COUNT [--kill] PROGRAM [ARGUMENT ...]");
+    if let [word, socket] = arguments.as_slice()
+        && word == "--ask"
+    {
+        return match asked::ask(socket.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let asked = arguments.first().is_some_and(|word| word == "--asked");
+    let Some(request) = arguments.get(usize::from(asked)..).and_then(parse) else {
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    tell(["start", "life"], measure(&request))
+    let measured = if asked { asked::measure(&request) } else { measure(&request) };
+    tell(["start", "life"], measured)
 }
 
 fn tell([one, two]: [&str; 2], measured: io::Result<(Cost, Cost)>) -> ExitCode {
@@ -148,25 +164,13 @@ impl Clock {
 
 /// What it costs until all have reached their program, and until all are gone.
 fn measure(request: &Request) -> io::Result<(Cost, Cost)> {
-    let confinement = Confinement::of_the_engine()?;
-    let trees = groups::trees()?;
+    let maker = Maker::prepare(request)?;
     let mut containers = Vec::with_capacity(request.count);
-    fs::create_dir_all(&request.work)?;
-    for file in ["hosts", "hostname", "resolv.conf"] {
-        fs::write(request.work.join(file), "127.0.0.1 localhost\n")?;
-    }
     let clock = Clock::start(&request.cgroup);
     for number in 0..request.count {
-        containers.push(start(request, &trees, &confinement, number)?);
+        containers.push(maker.start(number)?);
     }
-    for container in &containers {
-        let mut text = [0u8; 256];
-        let length = rustix::io::read(&container.reached, &mut text)?;
-        if length > 0 {
-            let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
-            return Err(io::Error::other(text.into_owned()));
-        }
-    }
+    containers.iter().try_for_each(Container::check)?;
     let start = clock.cost();
     for container in containers {
         end(container, request.kill)?;
@@ -174,39 +178,66 @@ fn measure(request: &Request) -> io::Result<(Cost, Cost)> {
     Ok((start, clock.cost()))
 }
 
-fn start(
-    request: &Request,
-    trees: &groups::Trees,
-    confinement: &Confinement,
-    number: usize,
-) -> io::Result<Container> {
-    let name = format!("floor{number}");
-    let directory = request.work.join(&name);
-    for part in ["upper", "work"] {
-        fs::create_dir_all(directory.join(part))?;
+/// What all containers have in common.
+struct Maker<'a> {
+    request: &'a Request,
+    trees: groups::Trees,
+    confinement: Confinement,
+}
+
+impl<'a> Maker<'a> {
+    fn prepare(request: &'a Request) -> io::Result<Self> {
+        fs::create_dir_all(&request.work)?;
+        for file in ["hosts", "hostname", "resolv.conf"] {
+            fs::write(request.work.join(file), "127.0.0.1 localhost\n")?;
+        }
+        Ok(Self { request, trees: groups::trees()?, confinement: Confinement::of_the_engine()? })
     }
-    let groups = Groups::make(trees, &request.cgroup.join(&name))?;
-    let (reached, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let birth = groups.birth()?;
-    let how = Spawn {
-        namespaces: NAMESPACES,
-        cgroup: birth.as_ref().map(AsFd::as_fd),
-        ..Spawn::default()
-    };
-    let place = child::Place {
-        rootfs: &request.rootfs,
-        files: &request.work,
-        directory: &directory,
-        groups: &groups,
-    };
-    let init = process::spawn(how, || {
-        let error = child::run(&place, confinement, &request.program);
-        // The other end tells; a broken pipe has nobody to be told to.
-        let _ = rustix::io::write(&told, error.as_bytes());
-        125
-    })?;
-    drop(told);
-    Ok(Container { directory, groups, init, reached })
+
+    fn start(&self, number: usize) -> io::Result<Container> {
+        let Self { request, trees, confinement } = self;
+        let name = format!("floor{number}");
+        let directory = request.work.join(&name);
+        for part in ["upper", "work"] {
+            fs::create_dir_all(directory.join(part))?;
+        }
+        let groups = Groups::make(trees, &request.cgroup.join(&name))?;
+        let (reached, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let birth = groups.birth()?;
+        let how = Spawn {
+            namespaces: NAMESPACES,
+            cgroup: birth.as_ref().map(AsFd::as_fd),
+            ..Spawn::default()
+        };
+        let place = child::Place {
+            rootfs: &request.rootfs,
+            files: &request.work,
+            directory: &directory,
+            groups: &groups,
+        };
+        let init = process::spawn(how, || {
+            let error = child::run(&place, confinement, &request.program);
+            // The other end tells; a broken pipe has nobody to be told to.
+            let _ = rustix::io::write(&told, error.as_bytes());
+            125
+        })?;
+        drop(told);
+        Ok(Container { directory, groups, init, reached })
+    }
+}
+
+impl Container {
+    /// Waits until the program is reached, and says why it was not.
+    fn check(&self) -> io::Result<()> {
+        let mut text = [0u8; 256];
+        match rustix::io::read(&self.reached, &mut text)? {
+            0 => Ok(()),
+            length => {
+                let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+                Err(io::Error::other(text.into_owned()))
+            }
+        }
+    }
 }
 
 fn end(container: Container, kill: bool) -> io::Result<()> {

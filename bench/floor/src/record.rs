@@ -11,9 +11,9 @@ use std::{
 use crate::{Clock, Cost};
 
 /// Bytes of the journal, made before anything is measured.
-const JOURNAL: usize = 4 << 20;
+pub const JOURNAL: usize = 4 << 20;
 /// Bytes of a record in it.
-const RECORD: usize = 1536;
+pub const RECORD: usize = 1536;
 /// Files of a container and their sizes; the last two are further names of files that are there.
 const FILES: [(&str, usize); 6] = [
     ("config.v2.json", 1248),
@@ -104,9 +104,8 @@ impl Site {
 
     fn remove(&mut self, id: &str) -> io::Result<()> {
         self.append()?;
+        fs::rename(self.containers.join(id), self.trash.join(id))?;
         self.journal.sync_data()?;
-        fs::rename(self.snapshots.join(id), self.trash.join(format!("{id}.snapshot")))?;
-        self.append()?;
-        fs::rename(self.containers.join(id), self.trash.join(id))
+        fs::rename(self.snapshots.join(id), self.trash.join(format!("{id}.snapshot")))
     }
 }

@@ -14,13 +14,15 @@ use crate::{
 };
 
 /// What is compared: the floor's own row, and the row of an engine in another part.
-const ROWS: [(&str, &str, (&str, &str)); 6] = [
+const ROWS: [(&str, &str, (&str, &str)); 8] = [
     ("create", "create, one", ("single", "create")),
     ("rm", "rm, one", ("single", "rm")),
     ("start", "start, one", ("single", "start")),
     ("life", "whole life, one", ("single", "run --rm")),
     ("start", "start, 100 at once", ("crowd", "start")),
     ("life", "whole life, 100 at once", ("crowd", "run --rm")),
+    ("asked", "start by a client, one", ("single", "start")),
+    ("asked", "start by a client, 100 at once", ("crowd", "start")),
 ];
 
 /// Measures the floor, then puts beside it what the parts before have found.
@@ -38,9 +40,12 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         };
         for _ in 0..rounds {
             // A start is that of a program that stays; a whole life that of one that ends.
-            let sleeper = measure(&place, count, &["--kill", "/bin/sleep", "1000"])?;
-            report.time(("floor", row("start")), "floor", sleeper.0);
-            let brief = measure(&place, count, &["/bin/true"])?;
+            let sleeper = ["--kill", "/bin/sleep", "1000"];
+            let (start, _) = measure(&place, count, (&[], &sleeper))?;
+            report.time(("floor", row("start")), "floor", start);
+            let (asked, _) = measure(&place, count, (&["--asked"], &sleeper))?;
+            report.time(("floor", row("asked")), "floor", asked);
+            let brief = measure(&place, count, (&[], &["/bin/true"]))?;
             report.time(("floor", row("life")), "floor", brief.1);
         }
     }
@@ -75,8 +80,13 @@ fn read(text: &[u8], [one, two]: [&str; 2]) -> Result<(Cost, Cost)> {
 }
 
 /// The costs until all programs are reached, and until all is gone.
-fn measure(place: &Place, count: usize, program_arguments: &[&str]) -> Result<(Cost, Cost)> {
+fn measure(
+    place: &Place,
+    count: usize,
+    (flags, program_arguments): (&[&str], &[&str]),
+) -> Result<(Cost, Cost)> {
     let output = Command::new(program("isula-floor")?)
+        .args(flags)
         .args([place.path("rootfs"), place.path("work"), place.account().containers()])
         .arg(count.to_string())
         .args(program_arguments)

@@ -191,6 +191,28 @@ fn what_cannot_start_leaves_nothing(top: &Path) {
     assert!(lcr::init::spawn(&plan, terminal).unwrap_err().to_string().starts_with(error));
 }
 
+/// A group that cannot be limited, and a root that cannot be mounted once the group is there.
+fn a_group_or_a_root_that_cannot_be_had_leaves_nothing(top: &Path) {
+    let mut limited = config("true");
+    limited["linux"]["resources"]["cpu"] = json!({"cpus": "4095"});
+    let limited = plan(&top.join(format!("limited-{}", std::process::id())), limited);
+    let mut without_root = plan(top, config("true"));
+    without_root.rootfs = Rootfs::Overlay {
+        lower: vec![top.join("missing"), top.join("base")],
+        upper: top.join("upper"),
+        work: top.join("work"),
+        volatile: true,
+    };
+    for (plan, step) in [(&limited, Step::Cgroup), (&without_root, Step::Rootfs)] {
+        let (stdio, _reader) = streams();
+        let error = lcr::init::spawn(plan, stdio).unwrap_err();
+        assert_eq!(error.step, step, "{error}");
+        for (_, directory) in plan.cgroup.cgroup().directories() {
+            assert!(!directory.exists(), "{}", directory.display());
+        }
+    }
+}
+
 /// Descriptors that are open, but for the one that looks.
 fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -205,10 +227,14 @@ fn no_child_and_no_descriptor_is_left(open_before: usize) {
 fn main() {
     let open = open_descriptors();
     type Test = fn(&Path);
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 4] = [
         ("an overlay is the container's alone", an_overlay_is_the_containers_alone),
         ("processes are added and reaped", processes_are_added_and_reaped_by_their_creator),
         ("what cannot start leaves nothing", what_cannot_start_leaves_nothing),
+        (
+            "a group or a root that cannot be had leaves nothing",
+            a_group_or_a_root_that_cannot_be_had_leaves_nothing,
+        ),
     ];
     for (index, (name, test)) in tests.into_iter().enumerate() {
         let id = format!("lcr-library-{}-{index}", std::process::id());
