@@ -4,14 +4,11 @@
 //! nothing is looked up, built or watched.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read as _, Write as _},
     os::{
         fd::AsFd as _,
-        unix::{
-            fs::FileExt as _,
-            net::{UnixListener, UnixStream},
-        },
+        unix::net::{UnixListener, UnixStream},
     },
     path::Path,
     process::{Child, Command},
@@ -19,10 +16,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::{
-    Clock, Container, Cost, Maker, Request, end,
-    record::{JOURNAL, RECORD},
-};
+use crate::{Clock, Container, Cost, Maker, Request, end, record::Journal};
 
 /// The client.
 pub fn ask(socket: &Path) -> io::Result<()> {
@@ -35,9 +29,7 @@ pub fn ask(socket: &Path) -> io::Result<()> {
 struct Daemon<'a> {
     maker: Maker<'a>,
     listener: UnixListener,
-    journal: File,
-    /// Where the next intent goes.
-    position: u64,
+    journal: Journal,
     asked: usize,
     starting: Vec<(UnixStream, Container)>,
     running: Vec<Container>,
@@ -49,11 +41,9 @@ pub fn measure(request: &Request) -> io::Result<(Cost, Cost)> {
     let socket = request.work.join("socket");
     let listener = UnixListener::bind(&socket)?;
     listener.set_nonblocking(true)?;
-    let mut journal = File::create(request.work.join("journal"))?;
-    journal.write_all(&vec![0; JOURNAL])?;
-    journal.sync_all()?;
+    let journal = Journal::make(&request.work.join("journal"))?;
     let (starting, running) = (Vec::new(), Vec::new());
-    let mut daemon = Daemon { maker, listener, journal, position: 0, asked: 0, starting, running };
+    let mut daemon = Daemon { maker, listener, journal, asked: 0, starting, running };
 
     let clock = Clock::start(&request.cgroup);
     let client = |_| Command::new("/proc/self/exe").arg("--ask").arg(&socket).spawn();
@@ -114,10 +104,9 @@ impl Daemon<'_> {
         }
         for client in &mut clients {
             client.read_exact(&mut [0])?;
-            self.journal.write_all_at(&[1; RECORD], self.position)?;
-            self.position = (self.position + RECORD as u64) % (JOURNAL - RECORD) as u64;
+            self.journal.append()?;
         }
-        self.journal.sync_data()?;
+        self.journal.sync()?;
         for client in clients {
             let container = self.maker.start(self.asked)?;
             self.asked += 1;

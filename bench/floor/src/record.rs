@@ -11,9 +11,9 @@ use std::{
 use crate::{Clock, Cost};
 
 /// Bytes of the journal, made before anything is measured.
-pub const JOURNAL: usize = 4 << 20;
+const JOURNAL: usize = 4 << 20;
 /// Bytes of a record in it.
-pub const RECORD: usize = 1536;
+const RECORD: usize = 1536;
 /// Files of a container and their sizes; the last two are further names of files that are there.
 const FILES: [(&str, usize); 6] = [
     ("config.v2.json", 1248),
@@ -31,8 +31,35 @@ struct Site {
     snapshots: PathBuf,
     trash: PathBuf,
     twin: PathBuf,
-    journal: File,
+    journal: Journal,
+}
+
+/// A file that is there before anything is written to it.
+pub struct Journal {
+    file: File,
     position: u64,
+}
+
+impl Journal {
+    /// Makes it.
+    pub fn make(path: &Path) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        file.write_all(&vec![0; JOURNAL])?;
+        file.sync_all()?;
+        Ok(Self { file, position: 0 })
+    }
+
+    /// Writes a record.
+    pub fn append(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&[1; RECORD], self.position)?;
+        self.position = (self.position + RECORD as u64) % (JOURNAL - RECORD) as u64;
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
 }
 
 /// What it costs to make so many containers one after the other, and to remove them.
@@ -59,23 +86,13 @@ impl Site {
             fs::create_dir_all(at(name))?;
         }
         fs::write(at("twin"), "null\n")?;
-        let mut journal = File::create_new(at("journal"))?;
-        journal.write_all(&vec![0; JOURNAL])?;
-        journal.sync_all()?;
         Ok(Self {
             containers: at("engines"),
             snapshots: at("snapshots"),
             trash: at("trash"),
             twin: at("twin"),
-            journal,
-            position: 0,
+            journal: Journal::make(&at("journal"))?,
         })
-    }
-
-    fn append(&mut self) -> io::Result<()> {
-        self.journal.write_all_at(&[1; RECORD], self.position)?;
-        self.position = (self.position + RECORD as u64) % (JOURNAL - RECORD) as u64;
-        Ok(())
     }
 
     fn create(&mut self, id: &str) -> io::Result<()> {
@@ -97,15 +114,15 @@ impl Site {
         for name in TWINS {
             fs::hard_link(&self.twin, new.join(name))?;
         }
-        self.append()?;
-        self.journal.sync_data()?;
+        self.journal.append()?;
+        self.journal.sync()?;
         fs::rename(&new, self.containers.join(id))
     }
 
     fn remove(&mut self, id: &str) -> io::Result<()> {
-        self.append()?;
+        self.journal.append()?;
         fs::rename(self.containers.join(id), self.trash.join(id))?;
-        self.journal.sync_data()?;
+        self.journal.sync()?;
         fs::rename(self.snapshots.join(id), self.trash.join(format!("{id}.snapshot")))
     }
 }
