@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -14,6 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use isula_tests::{
     World,
+    host::Host,
+    images,
     programs::{daemon_with_faults, repository, succeed},
 };
 
@@ -31,31 +32,6 @@ struct Cluster {
     // Its pin lies in the world's directory and has to go first.
     host: Host,
     world: World,
-}
-
-/// A network namespace, pinned at a path, that goes with its value.
-struct Host(PathBuf);
-
-impl Host {
-    fn new(pin: PathBuf) -> Result<Self> {
-        fs::write(&pin, "")?;
-        let pinned = format!("--net={}", pin.display());
-        succeed(Command::new("unshare").args([&pinned, "true"]))?;
-        let host = Self(pin);
-        host.run(&["ip", "link", "set", "lo", "up"])?;
-        Ok(host)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<String> {
-        let namespace = format!("--net={}", self.0.display());
-        succeed(Command::new("nsenter").arg(namespace).args(arguments))
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(&self.0).status());
-    }
 }
 
 /// What the networks of pods leave on a host.
@@ -92,13 +68,10 @@ impl Cluster {
         let config = format!(r#"{{"cni-conf-dir": "{}"}}"#, lists.display());
         fs::write(world.path("daemon.json"), config)?;
         let how = world.how();
-        let program = program.unwrap_or_else(|| how.program.clone());
-        let script = how.root.join("isulad-in-namespace");
-        let (pin, program) = (host.0.display(), program.display());
-        let text = format!("#!/bin/sh\nexec nsenter --net={pin} {program} \"$@\"\n");
-        fs::write(&script, text)?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-        how.program = script;
+        if let Some(program) = program {
+            how.program = program;
+        }
+        host.enclose(how)?;
         Ok(Self { host, world })
     }
 
@@ -181,7 +154,40 @@ impl Cluster {
     }
 }
 
+/// The same for a container with a network.
+fn interrupt_connected(point: &str) -> Result<bool> {
+    let mut cluster = Cluster::new(Some(daemon_with_faults()?))?;
+    cluster.world.start()?;
+    let usual = cluster.usual()?;
+    cluster.world.ok(&["load", "-i", &images::busybox_docker_archive()?.display().to_string()])?;
+    let image = ["busybox", "sleep", "1000"];
+    let options = ["create", "--name", "x", "--network", "pods", "-p", "18080:80"];
+    cluster.world.ok(&[&options[..], &image].concat())?;
+    let stops = point == "connect.detached";
+    if stops {
+        cluster.world.ok(&["start", "x"])?;
+    }
+    let command = if stops { vec!["stop", "-t", "0", "x"] } else { vec!["start", "x"] };
+    let mut client = cluster.world.isula(&command)?;
+    let (passed, acknowledged) = die_at(&mut cluster.world, point, &mut client)?;
+    let state = cluster.world.ok(&["inspect", "-f", "{{.State.Status}}", "x"])?;
+    let wanted = if stops { "exited" } else { "running" };
+    ensure!(!acknowledged || state == wanted, "acknowledged {command:?}, then {state}");
+    let attached = cluster.traces()?.addresses.len();
+    ensure!(attached == usize::from(state == "running"), "{state}, with {attached} addresses");
+    // And it can be asked for again.
+    cluster.world.ok(&["start", "x"])?;
+    cluster.world.ok(&["rm", "-f", "x"])?;
+    let left = cluster.traces()?;
+    ensure!(left == usual, "left: {left:#?}, usual: {usual:#?}");
+    cluster.finish()?;
+    Ok(passed)
+}
+
 fn interrupt(point: &str) -> Result<bool> {
+    if point.starts_with("connect.") {
+        return interrupt_connected(point);
+    }
     let mut cluster = Cluster::new(Some(daemon_with_faults()?))?;
     cluster.world.start()?;
     let usual = cluster.usual()?;
@@ -222,9 +228,11 @@ fn interrupt(point: &str) -> Result<bool> {
     Ok(passed)
 }
 
-/// Whether a fault point lies on the way of pods.
+/// Whether a fault point lies on the way of pods, or of a container with a network.
 pub fn is_of_pods(point: &str) -> bool {
-    ["network.", "runp.", "stopp.", "rmp."].iter().any(|prefix| point.starts_with(prefix))
+    ["connect.", "network.", "runp.", "stopp.", "rmp."]
+        .iter()
+        .any(|prefix| point.starts_with(prefix))
 }
 
 #[test]

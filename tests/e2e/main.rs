@@ -37,5 +37,6 @@ mod life;
 mod limits;
 mod logins;
 mod logs;
+mod networks;
 mod pulls;
 mod terminals;

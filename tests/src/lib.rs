@@ -6,6 +6,7 @@
 pub mod census;
 pub mod cri;
 pub mod daemon;
+pub mod host;
 pub mod images;
 pub mod programs;
 pub mod registry;

@@ -8,7 +8,10 @@ use std::{
 use isula_core::{event::Event, spec::Defaults};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Ports, Settings, events, index::Index, member::OutputRoom, sandbox::SandboxIndex};
+use crate::{
+    Ports, Settings, container::Connected, events, index::Index, member::OutputRoom,
+    sandbox::SandboxIndex,
+};
 
 /// All containers, and the use cases on them.
 pub struct Engine {
@@ -18,6 +21,8 @@ pub struct Engine {
     pub(crate) defaults: Defaults,
     pub(crate) index: Index,
     pub(crate) sandboxes: SandboxIndex,
+    /// The containers that have a network.
+    pub(crate) connected: Connected,
     /// The CIDR blocks that kubelet gave for pods.
     pub(crate) pod_ranges: Mutex<Vec<String>>,
     pub(crate) events: broadcast::Sender<Event>,
@@ -42,6 +47,7 @@ impl Engine {
             defaults,
             index: Index::default(),
             sandboxes: SandboxIndex::default(),
+            connected: Connected::default(),
             pod_ranges: Mutex::default(),
             events: broadcast::Sender::new(events::CAPACITY),
             warnings: Mutex::default(),

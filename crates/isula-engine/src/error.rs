@@ -113,6 +113,19 @@ pub enum Error {
     /// The container must be stopped first.
     #[error("cannot remove container {0}: it is {1}: stop it first, or force the removal")]
     StillRunning(String, &'static str),
+    /// No network has this name.
+    #[error("no such network: {0}")]
+    NoSuchNetwork(String),
+    /// Another container has the port of the host.
+    #[error("{object}: port {port} of the host is in use by container {holder}")]
+    PortTaken {
+        /// The container.
+        object: String,
+        /// The port.
+        port: u16,
+        /// Who has it.
+        holder: String,
+    },
     /// A namespace that is to be joined is not there.
     #[error("cannot join the {namespace} namespace of container {container}: it is not running")]
     Join {
@@ -154,7 +167,10 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchContainer(_) | Self::NoSuchSandbox(_) => ErrorKind::NotFound,
+            Self::NoSuchContainer(_) | Self::NoSuchSandbox(_) | Self::NoSuchNetwork(_) => {
+                ErrorKind::NotFound
+            }
+            Self::PortTaken { .. } => ErrorKind::InUse,
             Self::NameTaken { .. } | Self::SandboxTaken { .. } => ErrorKind::AlreadyExists,
             Self::Ambiguous(_)
             | Self::UnknownHandler(_)

@@ -93,7 +93,7 @@ impl Engine {
         let Built { spec, seccomp } = spec::build(container, &facts)?;
         let host_files = self.host_files(container).await?;
         let mut hasher = DefaultHasher::new();
-        (facts.fingerprint(), &host_files).hash(&mut hasher);
+        (facts.fingerprint(), &host_files, &container.network).hash(&mut hasher);
         let launch = Launch {
             id: id.clone(),
             runtime: host.runtime.clone(),
@@ -228,6 +228,7 @@ impl Engine {
         let host = &container.host;
         let network = match &host.network {
             NetworkMode::Container(id) => Some(self.namespace_of(id, "network", "net")?),
+            NetworkMode::Network(_) => Some(self.ports.networks.namespace_path(&container.id)),
             NetworkMode::None | NetworkMode::Host => None,
         };
         let other = |mode: &NamespaceMode, name| match mode {

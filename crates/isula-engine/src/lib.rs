@@ -43,12 +43,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Every fault point of create, start, stop and remove, in the order of the steps; the crash test
 /// stops the daemon at each (see [`isula_core::fault`]). The adaptors of the ports have more.
-pub const FAULT_POINTS: [&str; 17] = [
+pub const FAULT_POINTS: [&str; 21] = [
     "create.named",
     "create.snapshot",
     "create.records",
     "create.volumes",
     "create.shown",
+    "connect.reserved",
+    "connect.namespace",
+    "connect.attached",
     "start.prepared",
     "start.intent",
     "start.launched",
@@ -56,6 +59,7 @@ pub const FAULT_POINTS: [&str; 17] = [
     "stop.intent",
     "stop.signalled",
     "stop.exited",
+    "connect.detached",
     "stop.recorded",
     "rm.intent",
     "rm.cleaned",

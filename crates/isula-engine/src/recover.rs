@@ -105,6 +105,7 @@ impl Engine {
                 }
             }
         }
+        self.connected.restore(&container);
         self.index.add(Slot::of(container));
         note
     }

@@ -146,6 +146,9 @@ impl Held<'_> {
         {
             next.started = Some(run.started);
         }
+        if let State::Stopped(_) = &state {
+            next.network = None;
+        }
         next.state = state;
         Ok(next)
     }

@@ -150,6 +150,8 @@ impl Engine {
             // The end is a fact; the shim has recorded it, too.
             tracing::error!("{}", chain(&error));
         }
+        // Whoever waits for the end may use its ports at once.
+        self.let_go(&container).await;
         held.show_exit(stopped, after == After::Restart);
         self.publish(held.id(), ContainerAction::Die(exit.code));
         self.clean(&container).await;

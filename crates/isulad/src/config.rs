@@ -18,6 +18,7 @@ use isula_core::{
     cgroup::CgroupDriver,
     container::{LogConfig, Ulimit},
 };
+use isula_host::network::Bridge;
 use tracing::level_filters::LevelFilter;
 
 pub use keys::ProxyEntry;
@@ -90,6 +91,8 @@ pub struct Network {
     pub conf_dir: PathBuf,
     /// Where plugins are looked for, in order.
     pub bin_dirs: Vec<PathBuf>,
+    /// The network `bridge`; absent where it is turned off.
+    pub bridge: Option<Bridge>,
     /// The built-in plugins are used where a conflist names them.
     pub native: bool,
     /// How long an attachment may take.

@@ -56,6 +56,7 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         data_root: root.clone(),
         conf_dir: config.network.conf_dir.clone(),
         bin_dirs: config.network.bin_dirs.clone(),
+        bridge: config.network.bridge.clone(),
         native: config.network.native,
         timeout: config.network.timeout,
     });

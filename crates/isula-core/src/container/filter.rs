@@ -89,7 +89,7 @@ impl Filters {
             && any("status", &|value| state == value)
             && any("exited", &|value| value.parse::<i32>().ok() == exited && exited.is_some())
             && any("volume", &|value| uses(container, value))
-            && any("network", &|value| network_name(&container.host.network) == value)
+            && any("network", &|value| is_network(&container.host.network, value))
     }
 
     /// Whether one of the `ancestor` values is the container's image, as it was written or by the
@@ -139,11 +139,10 @@ fn uses(container: &Container, value: &str) -> bool {
     })
 }
 
-fn network_name(network: &NetworkMode) -> &str {
+fn is_network(network: &NetworkMode, value: &str) -> bool {
     match network {
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-        NetworkMode::Container(id) => id.as_str(),
+        NetworkMode::Container(id) => id.as_str() == value,
+        other => other.to_string() == value,
     }
 }
 

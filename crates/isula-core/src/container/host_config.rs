@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::NetworkMode;
 use crate::id::ContainerId;
 
 /// How a container is tied to the host.
@@ -116,18 +117,6 @@ pub enum RestartPolicy {
     UnlessStopped,
     /// When it failed, at most this many times (0: without limit).
     OnFailure(u32),
-}
-
-/// The network of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NetworkMode {
-    /// A namespace of its own with the loopback device alone.
-    #[default]
-    None,
-    /// The host's.
-    Host,
-    /// That of another container.
-    Container(ContainerId),
 }
 
 /// A namespace of a container.

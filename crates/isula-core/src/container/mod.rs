@@ -8,6 +8,7 @@ mod filter;
 mod host_config;
 mod invalid;
 mod merge;
+mod network;
 mod new;
 pub mod path;
 pub mod restart;
@@ -20,10 +21,11 @@ pub use config::{Config, ExecConfig};
 pub use filter::{FilterError, Filters};
 pub use host_config::{
     CgroupMode, DeviceMapping, HostConfig, LogConfig, LogDriver, Mount, MountKind, NamespaceMode,
-    NetworkMode, Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
+    Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
 };
 pub use invalid::Invalid;
 pub use merge::merge;
+pub use network::{Connection, Endpoint, NetworkMode};
 pub use new::{Joins, NewContainer, Overrides};
 pub use state::{Event, Exit, Run, State, TransitionError};
 pub(crate) use verify::{Rule, check_ulimit, extra_host, rule, sysctl_of};
@@ -55,6 +57,8 @@ pub struct Container {
     pub host: HostConfig,
     /// What it has as a member of a sandbox; absent for one that is in none.
     pub pod: Option<Box<Member>>,
+    /// What its network gave it, from the beginning of a start to the end of the run.
+    pub network: Option<Box<Endpoint>>,
     /// Where it is in its life.
     pub state: State,
     /// How often the restart policy has started it again since a user did.

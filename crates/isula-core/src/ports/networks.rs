@@ -89,7 +89,7 @@ pub struct Bandwidth {
 }
 
 /// Name resolution as a network wants or gives it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are CNI's")]
 pub struct NetworkDns {
     pub nameservers: Vec<String>,
@@ -99,7 +99,7 @@ pub struct NetworkDns {
 }
 
 /// What an attachment gave.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attachment {
     /// The network's name.
     pub network: String,
@@ -114,7 +114,7 @@ pub struct Attachment {
 }
 
 /// An address of an attachment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
@@ -133,6 +133,8 @@ pub struct Network {
     pub version: String,
     /// Types of its plugins in order.
     pub plugins: Vec<String>,
+    /// What its plugins take of a runtime's configuration: `portMappings`, `ips`, `mac`, …
+    pub capabilities: Vec<String>,
     /// The file it was read from.
     pub path: PathBuf,
     /// The configuration as it is executed.
@@ -178,6 +180,13 @@ pub trait Networks: Send + Sync {
 
     /// The networks that are configured, by file name.
     fn list(&self) -> Vec<Network>;
+
+    /// The port of the host for a mapping that is to be: its own when nobody else has it, or any
+    /// free one when it is 0. It is not held.
+    ///
+    /// # Errors
+    /// `InUse` when a process of the host has it; or the host has no such address.
+    fn free_port(&self, mapping: &PortMapping) -> Result<u16>;
 
     /// Frees whatever belongs to no attachment of these: kept results, pinned namespaces, addresses
     /// (GC of the plugins). Called once at start.

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{json, pretty};
 use crate::{
-    container::{Config, Container, HostConfig, NetworkMode, extra_host},
-    ports::ContainerFiles,
+    container::{Container, NetworkMode, extra_host},
+    ports::{ContainerFiles, NetworkDns},
 };
 
 /// Host files that containers get a form of.
@@ -28,7 +28,7 @@ pub fn build(
     (spec, seccomp): (&Spec, Option<&Arc<LinuxSeccomp>>),
     from: &HostFiles,
 ) -> ContainerFiles {
-    let Container { config, host, .. } = container;
+    let Container { config, .. } = container;
     let to_json = |value: Option<Value>| match value {
         Some(value) if value != Value::Null => pretty(&value),
         _ => b"null\n".to_vec(),
@@ -37,15 +37,17 @@ pub fn build(
     ContainerFiles {
         config_json: json::config_json(spec, seccomp.as_deref()),
         hostname: format!("{}\n", config.hostname).into_bytes(),
-        hosts: hosts(config, host, from.hosts.as_deref()),
-        resolv_conf: resolv_conf(host, &from.resolv_conf),
+        hosts: hosts(container, from.hosts.as_deref()),
+        resolv_conf: resolv_conf(container, &from.resolv_conf),
         oci_hooks: to_json(spec.hooks().as_ref().and_then(|v| serde_json::to_value(v).ok())),
         seccomp: seccomp.map_or_else(|| to_json(None), |texts| texts.file.clone()),
     }
 }
 
-/// In the host's network the host's names hold; else the loopback addresses have the container's.
-fn hosts(config: &Config, host: &HostConfig, of_host: Option<&[u8]>) -> Vec<u8> {
+/// In the host's network the host's names hold; else the container's own is that of its address, or
+/// of the loopback device where it has none.
+fn hosts(container: &Container, of_host: Option<&[u8]>) -> Vec<u8> {
+    let Container { config, host, network, .. } = container;
     let mut text = String::new();
     match of_host {
         Some(bytes) => {
@@ -67,20 +69,35 @@ fn hosts(config: &Config, host: &HostConfig, of_host: Option<&[u8]>) -> Vec<u8> 
         let _ = writeln!(text, "{address}\t{name}");
     }
     if of_host.is_none() {
-        let _ = write!(text, "127.0.0.1\t{}", config.hostname);
-        match &config.domainname {
-            Some(domain) => {
-                let _ = writeln!(text, " {}.{domain}", config.hostname);
+        let given = network.iter().flat_map(|endpoint| &endpoint.attachment.addresses);
+        let mut addresses: Vec<IpAddr> = given.map(|address| address.ip).collect();
+        if addresses.is_empty() {
+            addresses.push(IpAddr::from([127, 0, 0, 1]));
+        }
+        for address in addresses {
+            let _ = write!(text, "{address}\t{}", config.hostname);
+            match &config.domainname {
+                Some(domain) => {
+                    let _ = writeln!(text, " {}.{domain}", config.hostname);
+                }
+                None => text.push('\n'),
             }
-            None => text.push('\n'),
         }
     }
     text.into_bytes()
 }
 
-/// The host's, with the user's servers, domains and options in place of its own. A server on the
-/// host's loopback can't be reached from another network namespace and is left out there.
-fn resolv_conf(host: &HostConfig, of_host: &[u8]) -> Vec<u8> {
+/// The host's, with the user's servers, domains and options in place of its own, or those of the
+/// container's network. A server on the host's loopback can't be reached from another network
+/// namespace and is left out there.
+fn resolv_conf(container: &Container, of_host: &[u8]) -> Vec<u8> {
+    let host = &container.host;
+    let network = container.network.as_ref().map(|endpoint| &endpoint.attachment.dns);
+    let of_network = |pick: fn(&NetworkDns) -> &Vec<String>| network.map(pick).cloned();
+    let first = |own: &Vec<String>, pick| match own.is_empty() {
+        true => of_network(pick).unwrap_or_default(),
+        false => own.clone(),
+    };
     let of_host = String::from_utf8_lossy(of_host);
     let values = |keyword: &'static str| {
         of_host.lines().filter_map(move |line| {
@@ -93,17 +110,17 @@ fn resolv_conf(host: &HostConfig, of_host: &[u8]) -> Vec<u8> {
         let address = server.split('%').next().unwrap_or_default().parse::<IpAddr>();
         address.is_ok_and(|address| !(own_network && address.is_loopback()))
     };
-    let mut servers = host.dns.clone();
+    let mut servers = first(&host.dns, |dns| &dns.nameservers);
     if servers.is_empty() {
         servers = values("nameserver").flatten().filter(reachable).collect();
     }
-    let mut search = host.dns_search.clone();
+    let mut search = first(&host.dns_search, |dns| &dns.search);
     if search.is_empty() {
         // The last line of either keyword counts (resolv.conf(5)).
         search = values("search").chain(values("domain")).last().unwrap_or_default();
     }
     search.retain(|domain| domain != ".");
-    let mut options = host.dns_options.clone();
+    let mut options = first(&host.dns_options, |dns| &dns.options);
     if options.is_empty() {
         options = values("options").flatten().collect();
     }
@@ -122,7 +139,12 @@ fn resolv_conf(host: &HostConfig, of_host: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{hosts, resolv_conf};
-    use crate::container::{Config, HostConfig, NetworkMode};
+    use crate::{
+        container::{Config, Container, Endpoint, HostConfig, NetworkMode},
+        id::ContainerId,
+        ports::{Address, Attachment, NetworkDns},
+        testing::conformance,
+    };
 
     const HOST: &[u8] = b"# comment\nnameserver 127.0.0.53\nnameserver 10.0.0.2 \n\
         nameserver fe80::1%eth0\nnameserver ::1\nnameserver nonsense\nsearch a.example b.example\n\
@@ -132,14 +154,18 @@ mod tests {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
 
+    fn with(host: HostConfig) -> Container {
+        Container { host, ..conformance::container(&ContainerId::from_random([1; 32])) }
+    }
+
     #[test]
     fn servers_on_the_hosts_loopback_are_left_out_of_a_network_of_its_own() {
-        let own = resolv_conf(&HostConfig::default(), HOST);
+        let own = resolv_conf(&with(HostConfig::default()), HOST);
         let wanted = "nameserver 10.0.0.2\nnameserver fe80::1%eth0\n\
             search a.example b.example\noptions edns0 trust-ad\n";
         assert_eq!(String::from_utf8_lossy(&own), wanted);
         let shared = HostConfig { network: NetworkMode::Host, ..HostConfig::default() };
-        let shared = resolv_conf(&shared, HOST);
+        let shared = resolv_conf(&with(shared), HOST);
         assert!(String::from_utf8_lossy(&shared).starts_with("nameserver 127.0.0.53\n"));
     }
 
@@ -151,19 +177,44 @@ mod tests {
             dns_options: texts(&["ndots:1", "rotate"]),
             ..HostConfig::default()
         };
-        let found = resolv_conf(&host, HOST);
+        let found = resolv_conf(&with(host), HOST);
         assert_eq!(String::from_utf8_lossy(&found), "nameserver 1.1.1.1\noptions ndots:1 rotate\n");
-        assert_eq!(resolv_conf(&HostConfig::default(), b"\xff\xfe"), b"");
+        assert_eq!(resolv_conf(&with(HostConfig::default()), b"\xff\xfe"), b"");
     }
 
     #[test]
     fn the_hosts_file_has_the_containers_name_or_is_the_hosts_own() {
         let config = Config { hostname: "web".to_owned(), ..Config::default() };
         let host = HostConfig { extra_hosts: texts(&["db:10.0.0.1"]), ..HostConfig::default() };
-        let own = String::from_utf8(hosts(&config, &host, None)).unwrap();
+        let container = Container { config, ..with(host) };
+        let own = String::from_utf8(hosts(&container, None)).unwrap();
         assert!(own.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(own.ends_with("10.0.0.1\tdb\n127.0.0.1\tweb\n"));
-        let shared = String::from_utf8(hosts(&config, &host, Some(b"1.2.3.4 x"))).unwrap();
+        let shared = String::from_utf8(hosts(&container, Some(b"1.2.3.4 x"))).unwrap();
         assert_eq!(shared, "1.2.3.4 x\n10.0.0.1\tdb\n");
+    }
+
+    #[test]
+    fn a_networks_address_and_servers_are_in_the_files_of_its_container() {
+        let addresses = ["10.83.0.2", "fd00::2"].map(|ip| Address {
+            ip: ip.parse().unwrap(),
+            prefix: 16,
+            gateway: None,
+        });
+        let dns = NetworkDns { nameservers: texts(&["10.83.0.1"]), ..NetworkDns::default() };
+        let attachment = Attachment { addresses: addresses.to_vec(), dns, ..Attachment::default() };
+        let network = Some(Box::new(Endpoint { attachment, ports: Vec::new() }));
+        let config = Config {
+            hostname: "web".to_owned(),
+            domainname: Some("example".to_owned()),
+            ..Config::default()
+        };
+        let mut container = Container { config, network, ..with(HostConfig::default()) };
+        let found = String::from_utf8(hosts(&container, None)).unwrap();
+        assert!(found.ends_with("10.83.0.2\tweb web.example\nfd00::2\tweb web.example\n"));
+        let found = resolv_conf(&container, HOST);
+        assert!(found.starts_with(b"nameserver 10.83.0.1\nsearch a.example"));
+        container.host.dns = texts(&["1.1.1.1"]);
+        assert!(resolv_conf(&container, HOST).starts_with(b"nameserver 1.1.1.1\nsearch"));
     }
 }

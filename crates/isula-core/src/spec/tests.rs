@@ -48,6 +48,7 @@ fn container(change: impl FnOnce(&mut Config, &mut HostConfig)) -> Container {
         host,
         state: State::Created,
         pod: None,
+        network: None,
         restarts: 0,
         started: None,
         stopped_by_user: false,

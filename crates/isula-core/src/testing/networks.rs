@@ -13,7 +13,9 @@ use super::{Failures, locked};
 use crate::{
     error::{ErrorKind, PortError},
     id::ContainerId,
-    ports::{Address, Attachment, Network, NetworkDns, NetworkRequest, Networks, Result},
+    ports::{
+        Address, Attachment, Network, NetworkDns, NetworkRequest, Networks, PortMapping, Result,
+    },
 };
 
 /// The default network of a fresh fake.
@@ -29,6 +31,10 @@ pub struct FakeNetworks {
 struct State {
     networks: Vec<Network>,
     namespaces: BTreeSet<ContainerId>,
+    /// Ports that processes of the host have.
+    taken: BTreeSet<u16>,
+    /// How many ports were chosen.
+    chosen: u16,
     /// By namespace and interface.
     attachments: BTreeMap<(ContainerId, String), (NetworkRequest, Attachment)>,
 }
@@ -46,6 +52,7 @@ impl FakeNetworks {
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
             plugins: vec!["bridge".to_owned()],
+            capabilities: ["portMappings", "ips"].map(str::to_owned).to_vec(),
             path: PathBuf::from(format!("/etc/cni/net.d/{name}.conflist")),
             json: format!(r#"{{"cniVersion":"1.0.0","name":"{name}","plugins":[]}}"#),
         });
@@ -54,6 +61,11 @@ impl FakeNetworks {
     /// Takes every network's configuration away; attachments stay.
     pub fn clear_networks(&self) {
         locked(&self.state).networks.clear();
+    }
+
+    /// Has a process of the host take a port.
+    pub fn take_port(&self, port: u16) {
+        locked(&self.state).taken.insert(port);
     }
 
     /// The namespaces that are pinned.
@@ -164,6 +176,23 @@ impl Networks for FakeNetworks {
 
     fn list(&self) -> Vec<Network> {
         locked(&self.state).networks.clone()
+    }
+
+    fn free_port(&self, mapping: &PortMapping) -> Result<u16> {
+        let state = &mut *locked(&self.state);
+        let taken = &state.taken;
+        match mapping.host_port {
+            // Each one comes twice, as a port that somebody else got in between.
+            0 => {
+                state.chosen = state.chosen.wrapping_add(1);
+                Ok(32768 + state.chosen / 2)
+            }
+            port if taken.contains(&port) => {
+                let message = format!("port {port} of the host is in use");
+                Err(PortError::new(ErrorKind::InUse, message))
+            }
+            port => Ok(port),
+        }
     }
 
     async fn collect(&self, alive: &[ContainerId]) -> Result<()> {

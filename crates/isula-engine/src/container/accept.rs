@@ -48,6 +48,7 @@ impl Engine {
         }
         self.name_volumes(&config, &mut host);
         warnings.extend(container::verify(&config, &mut host, self.ports.host.facts())?);
+        self.verify_network(&host)?;
         let container = Container {
             id,
             name,
@@ -57,6 +58,7 @@ impl Engine {
             host,
             state: State::Created,
             pod: None,
+            network: None,
             restarts: 0,
             started: None,
             stopped_by_user: false,
@@ -122,7 +124,7 @@ impl Engine {
                 Ok(slot.container().config.hostname.clone())
             }
             NetworkMode::Host => Ok(self.ports.host.facts().hostname.clone()),
-            NetworkMode::None => Ok(id.short().to_owned()),
+            NetworkMode::None | NetworkMode::Network(_) => Ok(id.short().to_owned()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod accept;
 mod attach;
+mod connect;
 mod create;
 mod exec;
 mod inspect;
@@ -19,6 +20,7 @@ mod top;
 mod wait;
 
 pub use attach::{Attached, ExitWaiter};
+pub(crate) use connect::Connected;
 pub use create::Created;
 pub use exec::{ExecAttached, Executed};
 pub use inspect::Inspection;

@@ -97,12 +97,10 @@ impl Engine {
         let work = ports.runtime.clean(id, &host.runtime);
         let cleaned = self.port(&removing, "clean up after its runs", work).await;
         fault::point("rm.cleaned");
+        let disconnected = self.disconnect(&removing).await;
         let emptied = self.remove_volumes(&removing).await;
         fault::point("rm.volumes");
-        if let (Err(_), Err(further)) = (&cleaned, &emptied) {
-            tracing::error!("{}", chain(further));
-        }
-        cleaned.and(emptied)?;
+        together([cleaned, disconnected, emptied])?;
 
         // The layer goes on the same thread: to wake another one costs as much as the removal.
         let (told, layer) = oneshot::channel();
@@ -159,6 +157,16 @@ impl Engine {
         }
         result
     }
+}
+
+/// The first failure; the others are logged.
+fn together(parts: [Result<()>; 3]) -> Result<()> {
+    let mut failures = parts.into_iter().filter_map(Result::err);
+    let Some(first) = failures.next() else { return Ok(()) };
+    for further in failures {
+        tracing::error!("{}", chain(&further));
+    }
+    Err(first)
 }
 
 /// The container on its way out. It says itself which volumes go: those that are still called

@@ -105,7 +105,7 @@ impl Engine {
             Starter::Policy => starting.restarts += 1,
         }
         held.slot().marks().end_wanted = false;
-        let prepared = match self.prepare_start(held, &starting, attach).await {
+        let prepared = match self.prepare_start(held, &mut starting, attach).await {
             Ok(prepared) => prepared,
             Err(error) if starter == Starter::Policy => {
                 self.never_ran(held, starting, &error).await;
@@ -177,7 +177,22 @@ impl Engine {
         self.port(container, "limit its writable layer", changed).await
     }
 
+    /// Connects the container to its network and makes everything ready for its process.
     async fn prepare_start(
+        &self,
+        held: &Held<'_>,
+        starting: &mut Container,
+        attach: Option<Attach>,
+    ) -> Result<Prepared> {
+        starting.network = self.connect(starting).await?;
+        let prepared = self.prepare_connected(held, starting, attach).await;
+        if prepared.is_err() {
+            self.let_go(starting).await;
+        }
+        prepared
+    }
+
+    async fn prepare_connected(
         &self,
         held: &Held<'_>,
         starting: &Container,
@@ -225,7 +240,7 @@ impl Engine {
         let policy = starting.host.restart;
         // A user sees the error and decides; only the policy's own attempts are repeated.
         let again = starting.restarts > 0 && policy.after_exit(&exit, starting.restarts, false);
-        let stopped = Container { state: State::Stopped(exit.clone()), ..starting };
+        let stopped = Container { state: State::Stopped(exit.clone()), network: None, ..starting };
         if let Err(error) = held.save(&stopped, Durability::Synced).await {
             tracing::error!("{}", chain(&error));
         }
@@ -239,5 +254,6 @@ impl Engine {
         if let Err(error) = self.port(container, "clean up after the run", work).await {
             tracing::error!("{}", chain(&error));
         }
+        self.let_go(container).await;
     }
 }

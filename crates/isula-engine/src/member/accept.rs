@@ -49,6 +49,7 @@ impl Engine {
             config,
             host,
             pod: Some(Box::new(pod)),
+            network: None,
             state: State::Created,
             restarts: 0,
             started: None,

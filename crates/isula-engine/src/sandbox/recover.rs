@@ -54,7 +54,8 @@ impl Engine {
             Ok(Err(error)) => notes.push(chain(&error)),
             Err(_) => notes.push("cannot sweep the namespaces: no answer in time".to_owned()),
         }
-        match tokio::time::timeout(limit, self.ports.networks.collect(&known)).await {
+        let alive = [known, self.connected.ids()].concat();
+        match tokio::time::timeout(limit, self.ports.networks.collect(&alive)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => notes.push(chain(&error)),
             Err(_) => notes.push("cannot free lost networks: no answer in time".to_owned()),

@@ -4,7 +4,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use isula_core::{
-    container::Mount,
+    container::{Mount, NetworkMode},
     fault,
     sandbox::{ContainerMetadata, NewMember, SandboxConfig, SandboxFilter},
     testing::World,
@@ -14,8 +14,13 @@ use isula_engine::{
 };
 
 use crate::support::{
-    anonymous, assert_empty, engine, remove_all, request, settle, state, successor, world,
+    anonymous, assert_empty, engine, published, remove_all, request, settle, state, successor,
+    world,
 };
+
+/// What only a container with a network passes.
+const OF_NETWORKS: [&str; 4] =
+    ["connect.reserved", "connect.namespace", "connect.attached", "connect.detached"];
 
 thread_local! {
     /// Where the daemon of this test dies.
@@ -33,12 +38,12 @@ fn die(point: &'static str) {
 /// A whole life; after each step `acknowledged` says what the client was told last.
 async fn live(
     engine: Arc<Engine>,
-    mounts: Vec<Mount>,
+    (mounts, network): (Vec<Mount>, NetworkMode),
     acknowledged: Arc<std::sync::Mutex<&'static str>>,
 ) {
     let tell = |state| *acknowledged.lock().unwrap() = state;
     let mut new = request("c", "sleep");
-    new.host.mounts = mounts;
+    (new.host.mounts, new.host.network) = (mounts, network);
     engine.create(new).await.unwrap();
     tell("created");
     engine.start("c").await.unwrap();
@@ -50,12 +55,16 @@ async fn live(
 }
 
 /// Lets a daemon die at `point`. Gives the world it leaves and what it had acknowledged.
-async fn world_after(point: &'static str, mounts: &[Mount]) -> (World, Arc<Engine>, &'static str) {
+async fn world_after(
+    point: &'static str,
+    (mounts, network): (&[Mount], &NetworkMode),
+) -> (World, Arc<Engine>, &'static str) {
     let world = world();
     let first = engine(&world);
     let acknowledged = Arc::new(std::sync::Mutex::new("nothing"));
     DIES_AT.set(Some(point));
-    let life = live(Arc::clone(&first), mounts.to_vec(), Arc::clone(&acknowledged));
+    let life =
+        live(Arc::clone(&first), (mounts.to_vec(), network.clone()), Arc::clone(&acknowledged));
     let life = tokio::spawn(life).await;
     DIES_AT.set(None);
     assert!(life.is_err(), "{point} is passed");
@@ -68,16 +77,26 @@ async fn world_after(point: &'static str, mounts: &[Mount]) -> (World, Arc<Engin
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_dies_at_any_point_leaves_a_world_that_the_next_one_puts_right() {
     fault::install(die);
-    // A container whose volumes go with it leaves in more steps than one without.
-    let mounts = [vec![anonymous("/data")], Vec::new()];
+    // A container whose volumes go with it leaves in more steps than one without, and one with a
+    // network comes in more.
+    let kinds = [
+        (vec![anonymous("/data")], published(8080)),
+        (Vec::new(), published(0)),
+        (Vec::new(), NetworkMode::None),
+    ];
     for point in FAULT_POINTS {
-        for (mounts, power_cut) in mounts.iter().flat_map(|m| [(m, false), (m, true)]) {
-            let (world, first, told) = world_after(point, mounts).await;
+        for (kind, power_cut) in kinds.iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+            let (mounts, network) = kind;
+            if *network == NetworkMode::None && OF_NETWORKS.contains(&point) {
+                continue;
+            }
+            let (world, first, told) = world_after(point, (mounts, network)).await;
             if power_cut {
                 world.records.cut_power();
                 world.runtime.reboot();
             }
-            let case = format!("{point}, {mounts:?}, power cut: {power_cut}, told {told}");
+            let case =
+                format!("{point}, {mounts:?}, {network}, power cut: {power_cut}, told {told}");
             let second = successor(&world, first).await;
             let found = state(&second, "c");
             let fitting: &[&str] = match (told, power_cut) {
@@ -96,6 +115,9 @@ async fn a_daemon_that_dies_at_any_point_leaves_a_world_that_the_next_one_puts_r
             assert_eq!(world.store.layers().len(), records, "{case}: layers");
             let running = usize::from(found == "running");
             assert_eq!(world.runtime.traces().len(), running, "{case}: runs");
+            let connected = if *network == NetworkMode::None { 0 } else { running };
+            assert_eq!(world.networks.attached().len(), connected, "{case}: attachments");
+            assert_eq!(world.networks.namespaces().len(), connected, "{case}: namespaces");
             if found != "gone" && found != "running" {
                 second.start("c").await.unwrap_or_else(|error| panic!("{case}: {error}"));
             }

@@ -7,6 +7,7 @@ mod crash;
 mod create;
 mod grid;
 mod names;
+mod networks;
 mod order;
 mod recovery;
 mod restart;

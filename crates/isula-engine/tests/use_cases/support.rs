@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use isula_core::{
-    container::{Mount, MountKind, NewContainer, Overrides, Propagation, RestartPolicy},
-    id::ContainerId,
+    container::{
+        Connection, Mount, MountKind, NetworkMode, NewContainer, Overrides, Propagation,
+        RestartPolicy,
+    },
+    id::{ContainerId, Name},
     image::ImageConfig,
-    ports::Attach,
+    ports::{Attach, PortMapping, Protocol},
     testing::World,
 };
 use isula_engine::{
@@ -113,6 +116,15 @@ pub fn anonymous(target: &str) -> Mount {
     }
 }
 
+/// A connection to the default network of the fake, with a port of the host.
+pub fn published(host_port: u16) -> NetworkMode {
+    let mapping =
+        PortMapping { host_port, container_port: 80, protocol: Protocol::Tcp, host_ip: None };
+    let network = Name::try_from("pods".to_owned()).unwrap();
+    let connection = Connection { ports: vec![mapping], ..Connection::to(network) };
+    NetworkMode::Network(Box::new(connection))
+}
+
 /// The shown state of a container, `gone` if there is none.
 pub fn state(engine: &Engine, name: &str) -> &'static str {
     let options = ListOptions { all: true, filters: vec![format!("name=^{name}$")], last: None };
@@ -144,4 +156,6 @@ pub fn assert_empty(world: &World, case: &str) {
     assert_eq!(world.store.layers(), [], "{case}: writable layers");
     assert_eq!(world.volumes.names(), [], "{case}: volumes");
     assert_eq!(world.runtime.traces(), [], "{case}: runs");
+    assert_eq!(world.networks.attached(), [], "{case}: attachments");
+    assert_eq!(world.networks.namespaces(), [], "{case}: network namespaces");
 }

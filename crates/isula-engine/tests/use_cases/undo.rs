@@ -11,7 +11,8 @@ use isula_core::{
 use isula_engine::{Engine, StopOptions, container::RemoveOptions};
 
 use crate::support::{
-    anonymous, assert_empty, engine, remove_all, request, settle, state, successor, world,
+    anonymous, assert_empty, engine, published, remove_all, request, settle, state, successor,
+    world,
 };
 
 const TROUBLES: [Trouble; 2] = [Trouble::Fails(ErrorKind::ResourceExhausted), Trouble::Hangs];
@@ -19,6 +20,7 @@ const TROUBLES: [Trouble; 2] = [Trouble::Fails(ErrorKind::ResourceExhausted), Tr
 fn new() -> NewContainer {
     let mut new = request("c", "sleep");
     new.host.mounts = vec![anonymous("/data"), anonymous("/more")];
+    new.host.network = published(8080);
     new
 }
 

@@ -188,7 +188,7 @@ impl Core {
         for id in self.namespaces.list()?.iter().filter(|id| !lives(id.as_str())) {
             failures.extend(self.namespaces.remove(id).err());
         }
-        for network in &self.directory.current().networks {
+        for network in self.directory.current().all() {
             let of_network = living.iter().filter(|entry| entry.network == network.name);
             let valid: Vec<(String, String)> =
                 of_network.map(|entry| (entry.id.clone(), entry.interface.clone())).collect();

@@ -51,6 +51,13 @@ impl Plugin {
         let capabilities = self.conf.get("capabilities");
         capabilities.and_then(|all| all.get(capability)) == Some(&Value::Bool(true))
     }
+
+    /// All that it asks for.
+    fn capabilities(&self) -> Vec<String> {
+        let listed = self.conf.get("capabilities").and_then(Value::as_object);
+        let wanted = listed.into_iter().flatten().filter(|(_, on)| **on == Value::Bool(true));
+        wanted.map(|(name, _)| name.clone()).collect()
+    }
 }
 
 impl Conflist {
@@ -132,6 +139,7 @@ impl Conflist {
             name: self.name.clone(),
             version: self.version.as_str().to_owned(),
             plugins: self.plugins.iter().map(|plugin| plugin.kind.clone()).collect(),
+            capabilities: self.plugins.iter().flat_map(Plugin::capabilities).collect(),
             path: self.path.clone(),
             json: self.json.clone(),
         }

@@ -25,17 +25,28 @@ pub(super) struct Loaded {
     pub networks: Vec<Arc<Conflist>>,
     /// What is wrong with the first broken file.
     pub broken: Option<(PathBuf, String)>,
+    /// The engine's own network, which is never the default one.
+    own: Option<Arc<Conflist>>,
 }
 
 impl Loaded {
+    /// All networks, the engine's own last unless a file has taken its name.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Conflist>> {
+        let is_free = |own: &&Arc<Conflist>| self.networks.iter().all(|one| one.name != own.name);
+        self.networks.iter().chain(self.own.as_ref().filter(is_free))
+    }
+
     /// The network of this name, or the default one.
     pub(super) fn find(
         &self,
         name: Option<&str>,
         directory: &Path,
     ) -> Result<Arc<Conflist>, NetworkError> {
-        let wanted = |network: &&Arc<Conflist>| name.is_none_or(|name| network.name == name);
-        if let Some(network) = self.networks.iter().find(wanted) {
+        let found = match name {
+            Some(name) => self.all().find(|network| network.name == name),
+            None => self.networks.first(),
+        };
+        if let Some(network) = found {
             return Ok(Arc::clone(network));
         }
         Err(match (name, &self.broken) {
@@ -52,6 +63,7 @@ impl Loaded {
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    own: Option<Arc<Conflist>>,
     state: Mutex<State>,
 }
 
@@ -63,8 +75,9 @@ struct State {
 }
 
 impl Directory {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default() }
+    /// The networks of this directory, and the engine's own.
+    pub(super) fn new(path: PathBuf, own: Option<Arc<Conflist>>) -> Self {
+        Self { path, own, state: Mutex::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -89,7 +102,9 @@ impl Directory {
                 None
             }
         };
-        let loaded = Arc::new(load(&self.path, state.notes.as_ref()));
+        let mut loaded = load(&self.path, state.notes.as_ref());
+        loaded.own.clone_from(&self.own);
+        let loaded = Arc::new(loaded);
         if state.notes.is_some() {
             state.loaded = Some(Arc::clone(&loaded));
         }
@@ -214,7 +229,7 @@ mod tests {
     fn every_change_is_seen_by_the_next_question() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("net.d");
-        let directory = Directory::new(path.clone());
+        let directory = Directory::new(path.clone(), None);
         assert!(names(&directory).is_empty());
         fs::create_dir(&path).unwrap();
         assert!(names(&directory).is_empty());
@@ -239,9 +254,25 @@ mod tests {
     }
 
     #[test]
+    fn the_engines_own_network_gives_way_to_a_file_and_is_never_the_default() {
+        let root = tempfile::tempdir().unwrap();
+        let own = Conflist::parse(Path::new("/x.conflist"), conf("own").as_bytes()).unwrap();
+        let directory = Directory::new(root.path().to_owned(), Some(Arc::new(own)));
+        let found = |name| directory.current().find(name, root.path());
+        assert!(found(None).is_err());
+        assert_eq!(found(Some("own")).unwrap().path, Path::new("/x.conflist"));
+        fs::write(root.path().join("a.conflist"), conf("a")).unwrap();
+        assert_eq!(found(None).unwrap().name, "a");
+        fs::write(root.path().join("b.conflist"), conf("own")).unwrap();
+        assert_eq!(found(Some("own")).unwrap().path, root.path().join("b.conflist"));
+        let all: Vec<String> = directory.current().all().map(|one| one.name.clone()).collect();
+        assert_eq!(all, ["a", "own"]);
+    }
+
+    #[test]
     fn plugins_in_a_directory_of_the_network_belong_to_it() {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned());
+        let directory = Directory::new(root.path().to_owned(), None);
         fs::write(root.path().join("a.conflist"), conf("a")).unwrap();
         fs::create_dir(root.path().join("a")).unwrap();
         fs::write(root.path().join("a/1.conf"), r#"{"type": "y"}"#).unwrap();

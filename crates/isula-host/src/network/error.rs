@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -93,6 +94,12 @@ pub(super) enum NetworkError {
         /// Why.
         source: io::Error,
     },
+    /// A process of the host has the port.
+    #[error("port {0} of the host is in use")]
+    PortTaken(SocketAddr),
+    /// The port can't be had.
+    #[error("port {0} of the host can't be published")]
+    Port(SocketAddr, #[source] io::Error),
     /// Several failures of one clean-up.
     #[error("{}", .0.iter().map(|e| isula_core::error::chain(e)).collect::<Vec<_>>().join("; "))]
     Several(Vec<NetworkError>),
@@ -123,6 +130,7 @@ impl NetworkError {
             Self::NoneConfigured(_) => ErrorKind::Unavailable,
             Self::Config { .. } | Self::Invalid(_) => ErrorKind::InvalidInput,
             Self::Attached { .. } => ErrorKind::AlreadyExists,
+            Self::PortTaken(_) => ErrorKind::InUse,
             Self::Plugin { code, .. } => match code {
                 1 | 2 => ErrorKind::Unsupported,
                 3 => ErrorKind::NotFound,
@@ -132,7 +140,7 @@ impl NetworkError {
             },
             Self::Deadline { .. } => ErrorKind::DeadlineExceeded,
             Self::Version { .. } => ErrorKind::Unsupported,
-            Self::Io { .. } => ErrorKind::Internal,
+            Self::Io { .. } | Self::Port(..) => ErrorKind::Internal,
             Self::Several(failures) => failures.first().map_or(ErrorKind::Internal, Self::kind),
         }
     }
@@ -143,6 +151,9 @@ impl From<NetworkError> for PortError {
         match error {
             NetworkError::Io { action, object, source } => {
                 Self::io(format!("{action} {object}"), source)
+            }
+            NetworkError::Port(address, source) => {
+                Self::io(format!("port {address} of the host can't be published"), source)
             }
             other => Self::new(other.kind(), other.to_string()),
         }

@@ -10,6 +10,8 @@ mod error;
 mod namespaces;
 mod native;
 mod netlink;
+mod own;
+mod ports;
 mod program;
 mod reaper;
 mod result;
@@ -26,7 +28,7 @@ use async_trait::async_trait;
 use isula_core::{
     error::{ErrorKind, PortError},
     id::ContainerId,
-    ports::{Attachment, Network, NetworkRequest, Networks, Result},
+    ports::{Attachment, Network, NetworkRequest, Networks, PortMapping, Result},
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
@@ -36,6 +38,7 @@ use conflist::Conflist;
 use directory::Directory;
 use error::NetworkError;
 use namespaces::Namespaces;
+pub use own::{BRIDGE, Bridge};
 use program::Programs;
 use reaper::Reaper;
 
@@ -50,6 +53,8 @@ pub struct Settings {
     pub conf_dir: PathBuf,
     /// Where plugins are looked for, in order.
     pub bin_dirs: Vec<PathBuf>,
+    /// The network `bridge`, where no file describes it.
+    pub bridge: Option<Bridge>,
     /// Plugins that are built in are used instead of programs.
     pub native: bool,
     /// How long one attachment or detachment may take.
@@ -75,9 +80,13 @@ impl CniNetworks {
     /// The networks that these settings describe.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let own = settings.bridge.as_ref().and_then(|bridge| {
+            let network = own::network(bridge, &settings.data_root);
+            network.inspect_err(|message| tracing::error!("network {BRIDGE}: {message}")).ok()
+        });
         Self(Arc::new(Core {
             namespaces: Namespaces::below(&settings.state_dir),
-            directory: Directory::new(settings.conf_dir.clone()),
+            directory: Directory::new(settings.conf_dir.clone(), own.map(Arc::new)),
             cache: Cache::below(&settings.data_root),
             programs: Programs::new(settings.bin_dirs.clone()),
             reaper: Reaper::default(),
@@ -198,7 +207,11 @@ impl Networks for CniNetworks {
     }
 
     fn list(&self) -> Vec<Network> {
-        self.0.directory.current().networks.iter().map(|network| network.shown()).collect()
+        self.0.directory.current().all().map(|network| network.shown()).collect()
+    }
+
+    fn free_port(&self, mapping: &PortMapping) -> Result<u16> {
+        Ok(ports::free(mapping)?)
     }
 
     async fn collect(&self, alive: &[ContainerId]) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod container;
 mod host;
+mod network;
 mod text;
 
 use isula_core::{container::Container, sandbox::Sandbox};

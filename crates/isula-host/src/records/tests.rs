@@ -33,6 +33,7 @@ fn container(number: u8) -> Container {
         state: State::Created,
         config: Config { cmd: vec!["sh".to_owned()], ..Config::default() },
         host: HostConfig { runtime: "lcr".to_owned(), ..HostConfig::default() },
+        network: None,
         ..full()
     }
 }

@@ -67,6 +67,7 @@ impl World {
             data_root: root.join("data"),
             conf_dir: root.join("net.d"),
             bin_dirs: vec![root.join("bin")],
+            bridge: None,
             native: true,
             timeout: Duration::from_secs(20),
         };
@@ -82,6 +83,7 @@ impl World {
             data_root: self.root.join("data"),
             conf_dir: self.root.join("net.d"),
             bin_dirs: vec![self.root.join("bin")],
+            bridge: None,
             native: true,
             timeout: Duration::from_secs(20),
         };

@@ -11,7 +11,7 @@ use super::storage::storage;
 use super::{Surroundings, read_file};
 use crate::error::Failure;
 use crate::flags::Arguments;
-use crate::parse::{device, environment, names, number, size, ulimit, volume};
+use crate::parse::{device, environment, names, number, publish, size, ulimit, volume};
 
 /// The image that stands for "no image" beside `--external-rootfs`.
 const NO_IMAGE: &str = "none";
@@ -140,6 +140,10 @@ fn host(arguments: &Arguments, around: &Surroundings<'_>) -> Result<HostConfig, 
         auto_remove: arguments.on("rm"),
         restart: restart(arguments)?,
         network: text(arguments, "network"),
+        ports: arguments.each("publish", publish::ports)?.concat(),
+        publish_all: arguments.on("publish-all"),
+        ip: arguments.parsed("ip", names::ip)?.unwrap_or_default(),
+        mac_address: text(arguments, "mac-address"),
         uts: text(arguments, "uts"),
         ipc: text(arguments, "ipc"),
         pid: text(arguments, "pid"),

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod mount;
 pub mod names;
 pub mod number;
+pub mod publish;
 pub mod size;
 pub mod time;
 pub mod ulimit;

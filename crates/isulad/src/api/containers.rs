@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, StreamExt};
 use isula_api::v1::{self, containers_server::Containers};
 use isula_core::{
-    container::{Container, MountKind, NetworkMode, Source},
+    container::{Container, MountKind, Source},
     ports::{LogRecord, Output},
     signal::Signal,
 };
@@ -16,7 +16,7 @@ use isula_engine::{
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    Api, convert, inspect, session,
+    Api, convert, inspect, ports, session,
     status::{self, invalid},
     top,
 };
@@ -234,8 +234,8 @@ fn summary(listed: &Listed) -> v1::ContainerSummary {
         restarts: listed.container.restarts,
         labels: config.labels.clone().into_iter().collect(),
         mounts: host.mounts.iter().map(|mount| mount_name(&mount.kind)).collect(),
-        network: network_name(&host.network),
-        ports: config.exposed_ports.clone(),
+        network: host.network.to_string(),
+        ports: ports::listed(&listed.container),
     }
 }
 
@@ -243,14 +243,5 @@ fn mount_name(kind: &MountKind) -> String {
     match kind {
         MountKind::Bind { source, .. } => source.clone(),
         MountKind::Volume { name, .. } => name.clone(),
-    }
-}
-
-/// Docker's text of a network mode.
-pub(super) fn network_name(mode: &NetworkMode) -> String {
-    match mode {
-        NetworkMode::None => "none".to_owned(),
-        NetworkMode::Host => "host".to_owned(),
-        NetworkMode::Container(id) => format!("container:{id}"),
     }
 }

@@ -1,6 +1,7 @@
 //! Messages of the API into the domain, where they are refused if they mean nothing.
 
 mod host;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -57,12 +58,19 @@ pub(super) fn new_container(
     log: &LogConfig,
 ) -> Result<NewContainer, Status> {
     let mut joins = Joins::default();
+    let host = request.host.unwrap_or_default();
+    let mut config = request.config.unwrap_or_default();
+    // What is published is exposed, too.
+    config.expose.extend(host.ports.iter().map(|port| {
+        let protocol = if port.protocol.is_empty() { "tcp" } else { &port.protocol };
+        format!("{}/{protocol}", port.container_port)
+    }));
     Ok(NewContainer {
         name: some(request.name),
         image: some(request.image),
         external_rootfs: some(request.external_rootfs),
-        overrides: overrides(request.config.unwrap_or_default())?,
-        host: host::host_config(request.host.unwrap_or_default(), &mut joins, log)?,
+        overrides: overrides(config)?,
+        host: host::host_config(host, &mut joins, log)?,
         joins,
     })
 }

@@ -2,15 +2,17 @@
 
 mod host;
 
+use std::net::IpAddr;
+
 use isula_core::{
     container::{Container, Exit, LogDriver, MountKind, Propagation, Source, State},
-    ports::Rootfs,
+    ports::{Attachment, Rootfs},
 };
 use isula_engine::container::Inspection;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::containers::network_name;
+use super::ports;
 
 /// Go's zero time: never.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -195,31 +197,53 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
 }
 
 fn network(container: &Container) -> Value {
-    json!({
+    let attachment = container.network.as_deref().map(|endpoint| &endpoint.attachment);
+    let run = container.state.run();
+    let namespace = run.map(|run| format!("/proc/{}/ns/net", run.pid)).unwrap_or_default();
+    let endpoint = endpoint(attachment);
+    let mut of_network = endpoint.clone();
+    of_network.extend(object(json!({
+        "Links": [], "Alias": [], "NetworkID": "", "DriverOpts": {},
+        "IFName": attachment.map(|attachment| attachment.interface.as_str()).unwrap_or_default(),
+    })));
+    let mut shown = object(json!({
         "Bridge": "",
         "SandboxID": "",
-        "SandboxKey": container
-            .state
-            .run()
-            .map(|run| format!("/proc/{}/ns/net", run.pid))
-            .unwrap_or_default(),
-        "Ports": {},
+        "SandboxKey": namespace,
+        "Ports": ports::settings(container),
         "CNIPorts": [],
+        "Activation": attachment.is_some(),
+        "Networks": {container.host.network.to_string(): of_network},
+    }));
+    shown.extend(endpoint);
+    Value::Object(shown)
+}
+
+/// The first address of each family, as Docker has it twice.
+fn endpoint(attachment: Option<&Attachment>) -> Map<String, Value> {
+    let first = |ipv6: bool| {
+        let addresses = attachment.map_or(&[][..], |attachment| &attachment.addresses);
+        addresses.iter().find(|address| address.ip.is_ipv6() == ipv6)
+    };
+    let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
+    let (v4, v6) = (first(false), first(true));
+    object(json!({
         "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "MacAddress": "",
-        "Activation": false,
-        "Networks": { network_name(&container.host.network): {
-            "Links": [], "Alias": [], "NetworkID": "", "EndpointID": "", "Gateway": "",
-            "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0, "MacAddress": "", "IFName": "", "DriverOpts": {},
-        }},
-    })
+        "Gateway": text(v4.and_then(|address| address.gateway)),
+        "IPAddress": text(v4.map(|address| address.ip)),
+        "IPPrefixLen": v4.map_or(0, |address| address.prefix),
+        "IPv6Gateway": text(v6.and_then(|address| address.gateway)),
+        "GlobalIPv6Address": text(v6.map(|address| address.ip)),
+        "GlobalIPv6PrefixLen": v6.map_or(0, |address| address.prefix),
+        "MacAddress": attachment.and_then(|a| a.mac.as_deref()).unwrap_or_default(),
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod image_filter;
 mod images;
 mod inspect;
 mod inspect_image;
+mod ports;
 mod session;
 pub(crate) mod status;
 mod storage;

@@ -19,11 +19,6 @@ pub(crate) fn invalid(message: impl Into<String>) -> Status {
     new(ErrorKind::InvalidInput, message.into())
 }
 
-/// The status of a request for something that does not exist yet.
-pub(crate) fn unsupported(message: impl Into<String>) -> Status {
-    new(ErrorKind::Unsupported, message.into())
-}
-
 fn new(kind: ErrorKind, mut message: String) -> Status {
     if message.len() > MESSAGE {
         let end = (0..=MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);

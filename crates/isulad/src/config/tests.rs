@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use clap::Parser;
 use isula_core::container::{LogConfig, LogDriver, Ulimit};
+use isula_host::network::Bridge;
 use tracing::level_filters::LevelFilter;
 
 use super::{
@@ -73,6 +74,7 @@ fn every_honoured_key_changes_what_it_should() {
             "runtimes": {{"kata": {{"path": "/bin/kata", "runtime-args": ["--x"]}}}},
             "cgroup-parent": "pods/here",
             "network-plugin": "cni", "cni-bin-dir": "/a/bin:/b/bin", "cni-conf-dir": "/c/net.d",
+            "bridge": "br0", "bip": "10.1.2.3/24",
             "native-cni": false, "cni-timeout": "10s",
             "default-ulimits": {{"nofile": {{"Name": "nofile", "Soft": 64, "Hard": -1}}}},
             "enable-pod-events": false, "cri-runtimes": {{"vm": "kata"}},
@@ -133,12 +135,31 @@ fn every_honoured_key_changes_what_it_should() {
     let network = Network {
         conf_dir: "/c/net.d".into(),
         bin_dirs: ["/a/bin", "/b/bin"].map(Into::into).into(),
+        bridge: Some(Bridge {
+            device: "br0".to_owned(),
+            gateway: [10, 1, 2, 3].into(),
+            prefix: 24,
+        }),
         native: false,
         timeout: Duration::from_secs(10),
     };
     assert_eq!(config.network, network);
     let wrong = |entry: &str| load(&format!("{{{entry}}}"), &[]).unwrap_err();
     assert!(wrong(r#""network-plugin": "x""#).contains("unknown network plugin"));
+    for (entry, words) in [
+        (r#""bridge": "a/b""#, "bridge: \"a/b\" can't be the name of a device"),
+        (r#""bridge": "sixteen-letters!""#, "can't be the name of a device"),
+        (r#""bip": "10.0.0.1""#, "bip: \"10.0.0.1\" is no IPv4 address with the length"),
+        (r#""bip": "fd00::1/64""#, "is no IPv4 address"),
+        (r#""bip": "10.0.0.1/31""#, "not 8 to 30 bits long"),
+        (r#""bip": "10.0.0.0/24""#, "the address of the network itself"),
+        (r#""bip": "10.0.0.255/24""#, "or of all hosts"),
+        (r#""bip": "127.0.0.1/8""#, "can't be the address of a network"),
+    ] {
+        let error = wrong(entry);
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!(good(r#"{"bridge": "none"}"#, &[]).network.bridge, None);
     assert!(wrong(r#""cni-conf-dir": "x""#).contains("not an absolute path"));
     for (tls, words) in [
         (r#"{"CertFile": "/c"}"#, "CertFile needs KeyFile"),

@@ -1,8 +1,9 @@
 //! Values of the configuration with a form of their own: limits, hooks, storage.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use isula_core::container::Ulimit;
+use isula_host::network::Bridge;
 
 use super::{
     ConfigError, Network,
@@ -10,6 +11,11 @@ use super::{
     parse,
     resolve::{Sources, absolute},
 };
+
+/// The device of the network `bridge`.
+const BRIDGE: &str = "isula0";
+/// The host's address in the network `bridge`: no other engine begins with this network.
+const BRIDGE_ADDRESS: &str = "10.83.0.1/16";
 
 impl Sources<'_> {
     pub(super) fn ulimits(&self, file: &File) -> Result<Vec<Ulimit>, ConfigError> {
@@ -69,10 +75,45 @@ impl Sources<'_> {
                 .into_iter()
                 .map(|text| absolute("cni-bin-dir", text))
                 .collect::<Result<_, _>>()?,
+            bridge: self.bridge(file)?,
             native: file.native_cni.unwrap_or(true),
             timeout: timeout
                 .ok_or_else(|| self.wrong("cni-timeout", "invalid duration: it must be as 100s"))?,
         })
+    }
+
+    /// The network `bridge`: Docker's keys, where `none` as the device turns it off.
+    fn bridge(&self, file: &File) -> Result<Option<Bridge>, ConfigError> {
+        let device = match file.bridge.as_deref() {
+            Some("none") => return Ok(None),
+            None | Some("") => BRIDGE,
+            Some(name) => name,
+        };
+        // dev_valid_name of the kernel, and what has no place in a file name.
+        let fits = |byte: u8| byte.is_ascii_graphic() && !b"/:".contains(&byte);
+        if device.len() > 15 || device.starts_with('.') || !device.bytes().all(fits) {
+            let message = format!("{device:?} can't be the name of a device");
+            return Err(self.wrong("bridge", message));
+        }
+        let text = file.bip.as_deref().filter(|text| !text.is_empty()).unwrap_or(BRIDGE_ADDRESS);
+        let wrong = |why: &str| self.wrong("bip", format!("{text:?} {why}"));
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            Some((address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u8>().ok()?))
+        });
+        let why = "is no IPv4 address with the length of its prefix, such as 10.83.0.1/16";
+        let (gateway, prefix) = parsed.ok_or_else(|| wrong(why))?;
+        if !(8..=30).contains(&prefix) {
+            return Err(wrong("has a prefix that is not 8 to 30 bits long"));
+        }
+        let hosts = u32::MAX >> prefix;
+        let number = gateway.to_bits() & hosts;
+        if number == 0 || number == hosts {
+            return Err(wrong("is the address of the network itself or of all hosts in it"));
+        }
+        if gateway.is_loopback() || gateway.is_multicast() || gateway.is_unspecified() {
+            return Err(wrong("can't be the address of a network"));
+        }
+        Ok(Some(Bridge { device: device.to_owned(), gateway, prefix }))
     }
 
     /// The directories of the specification where none are named.

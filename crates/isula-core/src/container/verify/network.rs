@@ -1,8 +1,13 @@
-//! Name servers, search domains and additional hosts: all of it becomes lines of files.
+//! What is asked of a network. Name servers, search domains and additional hosts become lines of
+//! files.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
-use super::super::{HostConfig, Invalid};
+use super::super::{Connection, HostConfig, Invalid};
+use crate::ports::PortMapping;
+
+/// More ports than this of one container are a mistake, and would be as many rules of the kernel.
+const PORTS: usize = 4096;
 
 pub(super) fn verify(host: &HostConfig) -> Result<(), Invalid> {
     for server in &host.dns {
@@ -23,7 +28,52 @@ pub(super) fn verify(host: &HostConfig) -> Result<(), Invalid> {
     for entry in &host.extra_hosts {
         extra_host(entry)?;
     }
-    Ok(())
+    host.network.connection().map_or(Ok(()), connection)
+}
+
+fn connection(wanted: &Connection) -> Result<(), Invalid> {
+    if wanted.ports.len() > PORTS {
+        let why = format!("at most {PORTS} ports of a container can be published");
+        return Err(Invalid::value("publish", wanted.ports.len(), why));
+    }
+    let mut taken = HashSet::new();
+    for port in &wanted.ports {
+        if port.container_port == 0 {
+            return Err(Invalid::value("publish", 0, "a port must be 1 to 65535"));
+        }
+        let PortMapping { host_port, protocol, host_ip, .. } = port;
+        if *host_port != 0 && !taken.insert((host_ip, protocol, host_port)) {
+            return Err(Invalid::value(
+                "publish",
+                host_port,
+                "the port of the host is named twice",
+            ));
+        }
+    }
+    if let Some(ip) = wanted.ip.filter(|ip| ip.is_unspecified() || ip.is_multicast()) {
+        return Err(Invalid::value("ip", ip, "no container can have this address"));
+    }
+    match &wanted.mac {
+        Some(mac) if !is_mac(mac) => {
+            let why = "it must be six bytes, as 02:42:ac:11:00:02, and no group's";
+            Err(Invalid::value("mac-address", mac, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Six bytes in hexadecimal digits; the lowest bit of the first one is set in addresses of groups.
+fn is_mac(text: &str) -> bool {
+    let byte = |text: &str| match text.len() == 2 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        true => u8::from_str_radix(text, 16).ok(),
+        false => None,
+    };
+    let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+    bytes.is_some_and(|bytes| {
+        bytes.len() == 6
+            && bytes.first().is_some_and(|first| first & 1 == 0)
+            && bytes.iter().any(|byte| *byte != 0)
+    })
 }
 
 /// `NAME:ADDRESS`, the address with or without brackets: the name and the address.

@@ -50,6 +50,7 @@ pub fn container(id: &ContainerId) -> Container {
         host: HostConfig { runtime: "lcr".to_owned(), ..HostConfig::default() },
         state: State::Created,
         pod: None,
+        network: None,
         restarts: 0,
         started: None,
         stopped_by_user: false,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Not, time::Duration};
 
 use isula_core::{
-    container::{Config, Container, Exit, Healthcheck, HostConfig, Run, Source, State},
+    container::{Config, Container, Endpoint, Exit, Healthcheck, HostConfig, Run, Source, State},
     id::{ContainerId, Name},
     image::ImageId,
     sandbox::Member,
@@ -34,6 +34,9 @@ pub(super) struct Main {
     /// Ours: what a container of a sandbox has beyond others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pod: Option<Box<Member>>,
+    /// Ours: what its network gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    endpoint: Option<Box<Endpoint>>,
     state: StateFile,
 }
 
@@ -287,6 +290,7 @@ impl From<&Container> for Main {
             },
             image,
             pod: container.pod.clone(),
+            endpoint: container.network.clone(),
             state: StateFile::from(container),
         }
     }
@@ -318,6 +322,7 @@ impl Main {
             config: common.config.config,
             host,
             pod: self.pod,
+            network: self.endpoint,
             state,
             restarts: self.state.restart_count,
             started: (self.state.started_at != never()).then_some(self.state.started_at),

@@ -8,7 +8,10 @@ use isula_core::container::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
-use super::text::{self, Ordered, Text};
+use super::{
+    network,
+    text::{self, Ordered, Text},
+};
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -23,7 +26,7 @@ pub(super) struct HostFile {
     auto_remove: bool,
     #[serde(rename = "RestartPolicy", with = "restart", skip_serializing_if = "is_default")]
     restart: RestartPolicy,
-    #[serde(rename = "NetworkMode", with = "text::as_text")]
+    #[serde(flatten, with = "network")]
     network: NetworkMode,
     #[serde(rename = "UTSMode", with = "text::as_text", skip_serializing_if = "is_default")]
     uts: NamespaceMode,

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use isula_core::{
     container::{
-        CgroupMode, Config, Container, DeviceMapping, Exit, Healthcheck, HostConfig, LogConfig,
-        LogDriver, Mount, MountKind, NamespaceMode, NetworkMode, Propagation, Resources,
-        RestartPolicy, Run, Source, State, Tmpfs, Ulimit,
+        CgroupMode, Config, Connection, Container, DeviceMapping, Endpoint, Exit, Healthcheck,
+        HostConfig, LogConfig, LogDriver, Mount, MountKind, NamespaceMode, NetworkMode,
+        Propagation, Resources, RestartPolicy, Run, Source, State, Tmpfs, Ulimit,
     },
     id::{ContainerId, Name},
     image::{Digest, ImageId},
+    ports::{Address, Attachment, NetworkDns, PortMapping, Protocol},
 };
 use serde_json::json;
 
@@ -44,6 +45,56 @@ pub(in super::super) fn full() -> Container {
         started: Some("2020-07-27T16:25:16.286812971Z".parse().unwrap()),
         stopped_by_user: true,
         pod: None,
+        network: Some(Box::new(endpoint())),
+    }
+}
+
+fn endpoint() -> Endpoint {
+    let address = Address { ip: [10, 83, 0, 2].into(), prefix: 16, gateway: None };
+    let attachment = Attachment {
+        network: "bridge".to_owned(),
+        interface: "eth0".to_owned(),
+        mac: Some("02:42:ac:11:00:02".to_owned()),
+        addresses: vec![address],
+        dns: NetworkDns { nameservers: texts(&["10.83.0.1"]), ..NetworkDns::default() },
+    };
+    Endpoint { attachment, ports: ports() }
+}
+
+/// In the order of the document.
+fn ports() -> Vec<PortMapping> {
+    let port = |host_port, container_port, protocol, host_ip| PortMapping {
+        host_port,
+        container_port,
+        protocol,
+        host_ip,
+    };
+    vec![
+        port(0, 53, Protocol::Udp, None),
+        port(8080, 80, Protocol::Tcp, Some([127, 0, 0, 1].into())),
+        port(8081, 80, Protocol::Tcp, None),
+        port(9, 9, Protocol::Sctp, None),
+    ]
+}
+
+#[test]
+fn a_connection_to_a_network_comes_back() {
+    let connection = Connection {
+        network: Name::try_from("bridge".to_owned()).unwrap(),
+        ports: ports(),
+        publish_all: true,
+        ip: Some([10, 83, 0, 9].into()),
+        mac: Some("02:42:ac:11:00:02".to_owned()),
+    };
+    let plain = Connection::to(connection.network.clone());
+    for connection in [connection, plain] {
+        let network = NetworkMode::Network(Box::new(connection));
+        let container = Container { host: HostConfig { network, ..host() }, ..full() };
+        assert_eq!(there_and_back(&container), container);
+    }
+    for mode in [NetworkMode::None, NetworkMode::Host] {
+        let container = Container { host: HostConfig { network: mode, ..host() }, ..full() };
+        assert_eq!(there_and_back(&container), container);
     }
 }
 
@@ -197,6 +248,7 @@ fn a_container_with_no_field_comes_back() {
         host: HostConfig::default(),
         state: State::Created,
         pod: None,
+        network: None,
         restarts: 0,
         started: None,
         stopped_by_user: false,
@@ -314,7 +366,7 @@ fn the_documents_have_the_names_and_the_order_of_the_seed() {
         ..Config::default()
     };
     container.host = HostConfig { runtime: "lcr".to_owned(), ..HostConfig::default() };
-    (container.restarts, container.stopped_by_user) = (0, false);
+    (container.restarts, container.stopped_by_user, container.network) = (0, false, None);
     let documents = encode(&container).unwrap();
     assert_eq!(documents.config, SEED);
     let host: serde_json::Value = serde_json::from_str(&documents.host).unwrap();

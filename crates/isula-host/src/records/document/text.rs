@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
 use isula_core::{
-    container::{CgroupMode, LogDriver, NamespaceMode, NetworkMode, Propagation},
-    id::ContainerId,
+    container::{CgroupMode, Connection, LogDriver, NamespaceMode, NetworkMode, Propagation},
+    id::{ContainerId, Name},
     signal::Signal,
 };
 use serde::{
@@ -44,18 +44,18 @@ const JOIN: &str = "container:";
 
 impl Text for NetworkMode {
     fn text(&self) -> String {
-        match self {
-            Self::None => "none".to_owned(),
-            Self::Host => "host".to_owned(),
-            Self::Container(id) => format!("{JOIN}{id}"),
-        }
+        self.to_string()
     }
 
     fn parse(text: &str) -> Option<Self> {
         match text {
             "none" => Some(Self::None),
             "host" => Some(Self::Host),
-            other => joined(other).map(Self::Container),
+            other if other.starts_with(JOIN) => joined(other).map(Self::Container),
+            other => {
+                let name = Name::try_from(other.to_owned()).ok()?;
+                Some(Self::Network(Box::new(Connection::to(name))))
+            }
         }
     }
 }

@@ -4,16 +4,13 @@ use isula_api::v1;
 use isula_core::{
     container::{
         CgroupMode, DeviceMapping, HostConfig, Joins, LogConfig, Mount, MountKind, NamespaceMode,
-        NetworkMode, Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
+        Propagation, Resources, RestartPolicy, Tmpfs, Ulimit,
     },
     id::Name,
 };
 use tonic::Status;
 
-use super::{
-    super::status::{invalid, unsupported},
-    some,
-};
+use super::{super::status::invalid, network, some};
 use crate::config::log_options;
 
 /// The configuration that a request asks for; namespaces of others go to `joins`.
@@ -23,11 +20,12 @@ pub(super) fn host_config(
     default_log: &LogConfig,
 ) -> Result<HostConfig, Status> {
     let log = log(&host, default_log)?;
+    let network = network::mode(&host, &mut joins.network)?;
     Ok(HostConfig {
         runtime: host.runtime,
         auto_remove: host.auto_remove,
         restart: restart(&host.restart)?,
-        network: network(&host.network, &mut joins.network)?,
+        network,
         uts: namespace("uts", &host.uts, None)?,
         ipc: namespace("ipc", &host.ipc, Some(&mut joins.ipc))?,
         pid: namespace("pid", &host.pid, Some(&mut joins.pid))?,
@@ -81,23 +79,6 @@ fn restart(text: &str) -> Result<RestartPolicy, Status> {
             count.parse().map(RestartPolicy::OnFailure).map_err(|_| wrong())
         }
         Some(_) => Err(wrong()),
-    }
-}
-
-fn network(text: &str, join: &mut Option<String>) -> Result<NetworkMode, Status> {
-    match text {
-        "" | "none" => Ok(NetworkMode::None),
-        "host" => Ok(NetworkMode::Host),
-        other => match other.strip_prefix("container:") {
-            Some(container) if !container.is_empty() => {
-                *join = Some(container.to_owned());
-                Ok(NetworkMode::None)
-            }
-            Some(_) => Err(invalid("network container: names no container")),
-            None => Err(unsupported(format!(
-                "network {other:?} is not available in this version: use none, host or container:NAME"
-            ))),
-        },
     }
 }
 

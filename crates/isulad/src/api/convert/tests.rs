@@ -97,7 +97,7 @@ fn what_means_nothing_is_refused() {
         ..Default::default()
     };
     let cases: [(Change, &str); 15] = [
-        (|host| host.network = "bridge".to_owned(), "network \"bridge\" is not available"),
+        (|host| host.network = "a/b".to_owned(), "invalid network \"a/b\""),
         (|host| host.network = "container:".to_owned(), "names no container"),
         (|host| host.uts = "container:x".to_owned(), "invalid uts mode"),
         (|host| host.uts = "shareable".to_owned(), "invalid uts mode"),

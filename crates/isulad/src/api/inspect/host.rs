@@ -5,15 +5,16 @@ use isula_core::container::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{super::containers::network_name, propagation};
+use super::{super::ports, propagation};
 
 /// Docker's `HostConfig`, every field there.
 pub(super) fn render(host: &HostConfig) -> Value {
+    let connection = host.network.connection();
     let mut shown = json!({
         "Binds": host.mounts.iter().filter_map(bind).collect::<Vec<_>>(),
         "Mounts": host.mounts.iter().map(mount).collect::<Vec<_>>(),
-        "NetworkMode": network_name(&host.network),
-        "PortBindings": {},
+        "NetworkMode": host.network.to_string(),
+        "PortBindings": ports::bindings(connection.map_or(&[], |wanted| &wanted.ports)),
         "RestartPolicy": restart(host.restart),
         "AutoRemove": host.auto_remove,
         "VolumeDriver": "",
@@ -37,7 +38,7 @@ pub(super) fn render(host: &HostConfig) -> Value {
         "UsernsMode": "",
         "OomScoreAdj": host.oom_score_adj.unwrap_or(0),
         "Privileged": host.privileged,
-        "PublishAllPorts": false,
+        "PublishAllPorts": connection.is_some_and(|wanted| wanted.publish_all),
         "ReadonlyRootfs": host.readonly_rootfs,
         "SecurityOpt": host.security_opt,
         "StorageOpt": host.storage_options,

@@ -48,6 +48,7 @@ fn container(state: State) -> Container {
         started: Some("2024-01-02T03:04:06Z".parse().unwrap()),
         stopped_by_user: false,
         pod: None,
+        network: None,
     }
 }
 
