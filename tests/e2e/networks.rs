@@ -238,3 +238,35 @@ fn many_containers_come_and_go_at_once() -> Result<()> {
     }
     net.finish()
 }
+
+/// What listens on loopback trusts the host's own processes. Ports that are published there make the
+/// kernel route loopback addresses, which a container with `NET_RAW` could send packets to
+/// (CVE-2020-8558).
+#[test]
+fn no_container_reaches_the_hosts_loopback_addresses() -> Result<()> {
+    let net = Net::new("lcr")?;
+    net.serve(&["-p", "127.0.0.1:8080:80"])?;
+    let serve = [BUSYBOX, "nc", "-ll", "-p", "9000", "-e", "/bin/echo", "secret"];
+    let mut server = net.host.command(&serve).spawn()?;
+    let attack = "ip addr del 127.0.0.1/8 dev lo
+        for device in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$device/route_localnet; done
+        ip route add 127.0.0.0/8 via 10.83.0.1 src $(hostname -i)
+        nc -w 3 10.83.0.1 9000 </dev/null || exit 2
+        nc -w 3 127.0.0.1 9000 </dev/null";
+    let waits = "until nc 127.0.0.1 9000 </dev/null | grep -q secret; do :; done";
+    let ready = net.host.run(&[BUSYBOX, "sh", "-c", waits]);
+    let run = ["run", "--rm", "--privileged", "--network", "bridge", "busybox", "sh", "-c", attack];
+    let found = net.world.run(&run);
+    // Without what stops it the attack succeeds.
+    let flush = net.host.run(&["nft", "flush", "chain", "ip", "cni_hostport", "loopback_guard"]);
+    let proof = net.world.run(&run);
+    server.kill()?;
+    server.wait()?;
+    ready?;
+    flush?;
+    let (found, proof) = (found?, proof?);
+    ensure!(found.code == 1 && found.stdout == "secret\n", "{found:#?}");
+    ensure!(proof.code == 0 && proof.stdout == "secret\nsecret\n", "{proof:#?}");
+    ensure!(net.hear("127.0.0.1", "8080")?.stdout == b"hello\n");
+    net.finish()
+}

@@ -12,13 +12,12 @@ mod parse;
 mod resolve;
 mod values;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use isula_core::{
     cgroup::CgroupDriver,
     container::{LogConfig, Ulimit},
 };
-use isula_host::network::Bridge;
 use tracing::level_filters::LevelFilter;
 
 pub use keys::ProxyEntry;
@@ -97,6 +96,17 @@ pub struct Network {
     pub native: bool,
     /// How long an attachment may take.
     pub timeout: Duration,
+}
+
+/// The network `bridge`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// The name of its device.
+    pub device: String,
+    /// The host's address in it.
+    pub gateway: Ipv4Addr,
+    /// Bits of its prefix.
+    pub prefix: u8,
 }
 
 /// The Container Runtime Interface.

@@ -56,7 +56,11 @@ pub fn assemble(config: &Config) -> Result<Wired, PortError> {
         data_root: root.clone(),
         conf_dir: config.network.conf_dir.clone(),
         bin_dirs: config.network.bin_dirs.clone(),
-        bridge: config.network.bridge.clone(),
+        bridge: config.network.bridge.as_ref().map(|bridge| network::Bridge {
+            device: bridge.device.clone(),
+            gateway: bridge.gateway,
+            prefix: bridge.prefix,
+        }),
         native: config.network.native,
         timeout: config.network.timeout,
     });

@@ -18,8 +18,8 @@ pub use images::{
     Progress, ProgressSink, PullOptions, RemovedImage, StoredLayer,
 };
 pub use networks::{
-    Address, Attachment, Bandwidth, Capabilities, Network, NetworkDns, NetworkRequest, Networks,
-    PortMapping, Protocol,
+    Address, Attachment, BRIDGE, Bandwidth, Capabilities, Network, NetworkDns, NetworkRequest,
+    Networks, PortMapping, Protocol,
 };
 pub use pods::{
     PodNetwork, PodPaths, PodRequest, Pods, RestoredSandboxes, SandboxFiles, SandboxRecords,

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use crate::id::ContainerId;
 
+/// The network that is there without a configuration, as in Docker.
+pub const BRIDGE: &str = "bridge";
+
 /// A request to attach a network namespace, or to detach it: the same request for both, so that it
 /// can be repeated after a crash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

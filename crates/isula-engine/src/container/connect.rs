@@ -294,7 +294,7 @@ mod tests {
             (mapping(82, None), false),
             (PortMapping { protocol: Protocol::Udp, ..mapping(81, None) }, false),
         ] {
-            let reserved = connected.reserve(&second, &[port.clone()]);
+            let reserved = connected.reserve(&second, std::slice::from_ref(&port));
             assert_eq!(reserved.is_err(), taken, "{port:?}");
             assert!(reserved.is_ok() || connected.ids() == [first.clone()]);
             connected.remove(&second);

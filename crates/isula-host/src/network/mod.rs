@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use isula_core::{
     error::{ErrorKind, PortError},
     id::ContainerId,
-    ports::{Attachment, Network, NetworkRequest, Networks, PortMapping, Result},
+    ports::{Attachment, BRIDGE, Network, NetworkRequest, Networks, PortMapping, Result},
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
@@ -38,7 +38,7 @@ use conflist::Conflist;
 use directory::Directory;
 use error::NetworkError;
 use namespaces::Namespaces;
-pub use own::{BRIDGE, Bridge};
+pub use own::Bridge;
 use program::Programs;
 use reaper::Reaper;
 

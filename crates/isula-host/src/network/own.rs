@@ -6,12 +6,10 @@ use std::{
     path::Path,
 };
 
+use isula_core::ports::BRIDGE;
 use serde_json::{Value, json};
 
 use super::conflist::Conflist;
-
-/// The name of the network, as Docker has it.
-pub const BRIDGE: &str = "bridge";
 
 /// What the network `bridge` depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]

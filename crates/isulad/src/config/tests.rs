@@ -4,11 +4,10 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use clap::Parser;
 use isula_core::container::{LogConfig, LogDriver, Ulimit};
-use isula_host::network::Bridge;
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Certificate, Config, Cri, Group, Network, Sink,
+    Bridge, Certificate, Config, Cri, Group, Network, Sink,
     file::parse,
     keys::{Fate, HONOURED, OTHERS},
     resolve::Sources,

@@ -3,10 +3,9 @@
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use isula_core::container::Ulimit;
-use isula_host::network::Bridge;
 
 use super::{
-    ConfigError, Network,
+    Bridge, ConfigError, Network,
     keys::{File, OneOrMore},
     parse,
     resolve::{Sources, absolute},

@@ -29,6 +29,8 @@ const PORTS: &str = "hostports";
 /// Former versions of the reference plugin had rules in there.
 const FORMER: &str = "hostip_hostports";
 const MASQUERADE: &str = "masquerading";
+/// Ours: what keeps the host's loopback addresses the host's own.
+const GUARD: &str = "loopback_guard";
 
 /// The configuration.
 #[derive(Debug, Default, Deserialize)]
@@ -228,6 +230,7 @@ fn forward(conf: &Conf, (id, ip): (&str, IpAddr), first: bool) -> Result<Transac
         let mut sources = vec![ip];
         if ip.is_ipv4() {
             sources.push(IpAddr::from([127, 0, 0, 1]));
+            change = guard(change);
         }
         for source in sources {
             let rule = Rule::default()
@@ -238,6 +241,17 @@ fn forward(conf: &Conf, (id, ip): (&str, IpAddr), first: bool) -> Result<Transac
         }
     }
     Ok(change)
+}
+
+/// The bridge routes loopback addresses from now on ([`route_localhost`]): nobody behind it may send
+/// to the host's (CVE-2020-8558).
+fn guard(change: Transaction) -> Transaction {
+    let loopback = (IpAddr::from([127, 0, 0, 0]), 8);
+    let rule = Rule::default()
+        .not_by_loopback()
+        .in_network(Side::Destination, loopback, true)
+        .verdict(Verdict::Drop);
+    change.filter(GUARD).flush(GUARD).rule(GUARD, rule, "")
 }
 
 fn structure(change: Transaction) -> Transaction {

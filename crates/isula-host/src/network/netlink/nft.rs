@@ -67,6 +67,9 @@ impl Hook {
     }
 }
 
+/// Before connections are looked at (`raw`).
+const FIRST_OF_ALL: i32 = -300;
+
 /// Changes that are made all at once or not at all.
 #[derive(Debug)]
 pub(crate) struct Transaction {
@@ -147,13 +150,22 @@ impl Transaction {
     }
 
     /// A chain is there, that packets enter at a hook to have their addresses translated.
-    pub(crate) fn hook(mut self, name: &str, hook: Hook) -> Self {
+    pub(crate) fn hook(self, name: &str, hook: Hook) -> Self {
+        self.base(name, "nat", (hook, hook.priority()))
+    }
+
+    /// A chain is there, that packets enter first of all, to be dropped or not.
+    pub(crate) fn filter(self, name: &str) -> Self {
+        self.base(name, "filter", (Hook::Prerouting, FIRST_OF_ALL))
+    }
+
+    fn base(mut self, name: &str, kind: &str, (hook, priority): (Hook, i32)) -> Self {
         let mut message = Message::new(NEWCHAIN, CREATE, &self.header());
         message.put_text(CHAIN_TABLE, self.table.name).put_text(CHAIN_NAME, name);
         message.nest(CHAIN_HOOK, |place| {
-            place.put_be32(1, hook as u32).put(2, &hook.priority().to_be_bytes());
+            place.put_be32(1, hook as u32).put(2, &priority.to_be_bytes());
         });
-        message.put_text(CHAIN_TYPE, "nat");
+        message.put_text(CHAIN_TYPE, kind);
         self.messages.push(message);
         self
     }

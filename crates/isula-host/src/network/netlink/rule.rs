@@ -19,6 +19,7 @@ const SECOND: u32 = 2;
 
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
+const META_LINK_TYPE: u32 = 8;
 const META_FAMILY: u32 = 15;
 const META_PROTOCOL: u32 = 16;
 const FIB_DESTINATION: u32 = 2;
@@ -38,6 +39,7 @@ pub(crate) enum Side {
 /// What a rule leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
+    Drop,
     Return,
     Jump(&'a str),
     Goto(&'a str),
@@ -64,6 +66,13 @@ impl Rule {
         const IPV6: u8 = 10;
         let family = if ip.is_ipv6() { IPV6 } else { IPV4 };
         self.meta(META_FAMILY).compare(EQUAL, vec![family])
+    }
+
+    /// Only packets that come from another link than the loopback device.
+    pub(crate) fn not_by_loopback(self) -> Self {
+        // ARPHRD_LOOPBACK of linux/if_arp.h.
+        const LOOPBACK: u16 = 772;
+        self.meta(META_LINK_TYPE).compare(NOT_EQUAL, LOOPBACK.to_ne_bytes().to_vec())
     }
 
     /// Only packets from or to exactly this address.
@@ -118,6 +127,7 @@ impl Rule {
     /// They take this way.
     pub(crate) fn verdict(self, verdict: Verdict<'_>) -> Self {
         let (code, chain) = match verdict {
+            Verdict::Drop => (0, None),
             Verdict::Return => (-5, None),
             Verdict::Jump(chain) => (-3, Some(chain.to_owned())),
             Verdict::Goto(chain) => (-4, Some(chain.to_owned())),

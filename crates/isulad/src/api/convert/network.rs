@@ -6,9 +6,8 @@ use isula_api::v1;
 use isula_core::{
     container::{Connection, NetworkMode},
     id::Name,
-    ports::{PortMapping, Protocol},
+    ports::{BRIDGE, PortMapping, Protocol},
 };
-use isula_host::network::BRIDGE;
 use tonic::Status;
 
 use super::{super::status::invalid, some};
