@@ -102,8 +102,11 @@ fn a_container_has_an_address_and_a_way_out(runtime: &str) -> Result<()> {
     // Another address of the host, which is not in the network.
     net.host.run(&["ip", "addr", "add", "192.0.2.1/32", "dev", "lo"])?;
     ping("a", "192.0.2.1")?;
-    world.ok(&["run", "-d", "--name", "b", "--network", "bridge", "busybox", "sleep", "1000"])?;
+    let host = ["--add-host", "host.internal:host-gateway"];
+    let options = [&["run", "-d", "--name", "b", "--network", "bridge"], &host[..]].concat();
+    world.ok(&[&options[..], &["busybox", "sleep", "1000"]].concat())?;
     ping("b", &address)?;
+    ping("b", "host.internal")?;
     net.host.run(&[BUSYBOX, "ping", "-c1", "-W5", &address])?;
     // Who joins the network of another has its address.
     let joined = world.ok(&["run", "--rm", "--network", "container:a", "busybox", "ip", "addr"])?;

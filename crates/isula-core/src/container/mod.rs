@@ -28,7 +28,7 @@ pub use merge::merge;
 pub use network::{Connection, Endpoint, NetworkMode};
 pub use new::{Joins, NewContainer, Overrides};
 pub use state::{Event, Exit, Run, State, TransitionError};
-pub(crate) use verify::{Rule, check_ulimit, extra_host, rule, sysctl_of};
+pub(crate) use verify::{HostAddress, Rule, check_ulimit, extra_host, rule, sysctl_of};
 pub use verify::{verify, verify_resources};
 
 use jiff::Timestamp;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{json, pretty};
 use crate::{
-    container::{Container, NetworkMode, extra_host},
+    container::{Container, HostAddress, NetworkMode, extra_host},
     ports::{ContainerFiles, NetworkDns},
 };
 
@@ -65,12 +65,18 @@ fn hosts(container: &Container, of_host: Option<&[u8]>) -> Vec<u8> {
              ff02::2\tip6-allrouters\n",
         ),
     }
+    let given = || network.iter().flat_map(|endpoint| &endpoint.attachment.addresses);
     for (name, address) in host.extra_hosts.iter().filter_map(|entry| extra_host(entry).ok()) {
-        let _ = writeln!(text, "{address}\t{name}");
+        let address = match address {
+            HostAddress::Ip(address) => Some(address),
+            HostAddress::Gateway => given().find_map(|address| address.gateway),
+        };
+        if let Some(address) = address {
+            let _ = writeln!(text, "{address}\t{name}");
+        }
     }
     if of_host.is_none() {
-        let given = network.iter().flat_map(|endpoint| &endpoint.attachment.addresses);
-        let mut addresses: Vec<IpAddr> = given.map(|address| address.ip).collect();
+        let mut addresses: Vec<IpAddr> = given().map(|address| address.ip).collect();
         if addresses.is_empty() {
             addresses.push(IpAddr::from([127, 0, 0, 1]));
         }
@@ -199,7 +205,7 @@ mod tests {
         let addresses = ["10.83.0.2", "fd00::2"].map(|ip| Address {
             ip: ip.parse().unwrap(),
             prefix: 16,
-            gateway: None,
+            gateway: ip.starts_with("10").then(|| "10.83.0.1".parse().unwrap()),
         });
         let dns = NetworkDns { nameservers: texts(&["10.83.0.1"]), ..NetworkDns::default() };
         let attachment = Attachment { addresses: addresses.to_vec(), dns, ..Attachment::default() };
@@ -209,9 +215,15 @@ mod tests {
             domainname: Some("example".to_owned()),
             ..Config::default()
         };
-        let mut container = Container { config, network, ..with(HostConfig::default()) };
+        let host = HostConfig {
+            extra_hosts: texts(&["host.docker.internal:host-gateway"]),
+            ..HostConfig::default()
+        };
+        let mut container = Container { config, network, ..with(host) };
         let found = String::from_utf8(hosts(&container, None)).unwrap();
-        assert!(found.ends_with("10.83.0.2\tweb web.example\nfd00::2\tweb web.example\n"));
+        let wanted = "10.83.0.1\thost.docker.internal\n10.83.0.2\tweb web.example\n\
+            fd00::2\tweb web.example\n";
+        assert!(found.ends_with(wanted), "{found}");
         let found = resolv_conf(&container, HOST);
         assert!(found.starts_with(b"nameserver 10.83.0.1\nsearch a.example"));
         container.host.dns = texts(&["1.1.1.1"]);

@@ -10,7 +10,7 @@ mod sysctls;
 
 pub(crate) use devices::{Rule, rule};
 pub(crate) use limits::check as check_ulimit;
-pub(crate) use network::extra_host;
+pub(crate) use network::{HostAddress, extra_host};
 pub(crate) use sysctls::check as sysctl_of;
 
 use super::{
