@@ -108,6 +108,9 @@ fn a_container_has_an_address_and_a_way_out(runtime: &str) -> Result<()> {
     ping("b", &address)?;
     ping("b", "host.internal")?;
     net.host.run(&[BUSYBOX, "ping", "-c1", "-W5", &address])?;
+    // Nobody on the bridge is a router but the host.
+    let advertised = "/proc/sys/net/ipv6/conf/eth0/accept_ra";
+    ensure!(world.ok(&["exec", "a", "cat", advertised])? == "0");
     // Who joins the network of another has its address.
     let joined = world.ok(&["run", "--rm", "--network", "container:a", "busybox", "ip", "addr"])?;
     ensure!(joined.contains(&format!("inet {address}/16")), "{joined}");
@@ -140,6 +143,14 @@ fn a_published_port_leads_to_the_container_until_it_ends(runtime: &str) -> Resul
     );
     let shown = net.shown("web", "{{json .NetworkSettings.Ports}}")?;
     ensure!(shown == r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]}"#, "{shown}");
+    ensure!(net.world.ok(&["port", "web"])? == "80/tcp -> 0.0.0.0:8080");
+    ensure!(net.world.ok(&["port", "web", "80"])? == "0.0.0.0:8080");
+    net.world.refused(&["port", "web", "81"], 1, "no public port '81/tcp' published for web")?;
+    // The container itself reaches its port by the host's address, and others do.
+    let itself = net.world.ok(&["exec", "web", "nc", "-w", "5", "192.0.2.1", "8080"])?;
+    ensure!(itself == "hello", "{itself}");
+    let other = ["run", "--rm", "--network", "bridge", "busybox", "nc", "192.0.2.1", "8080"];
+    ensure!(net.world.ok(&other)? == "hello");
     // Nobody else gets the port, and the container that asked for it can be started later.
     let taken = ["run", "-d", "--name", "second", "-p", "8080:80", "busybox", "sleep", "1000"];
     net.world.refused(&taken, 125, "port 8080 of the host is in use by container web")?;
@@ -195,6 +206,8 @@ fn what_a_network_can_not_give_is_refused_with_the_reason() -> Result<()> {
         (&["--network", "nowhere"][..], "no such network: nowhere"),
         (&["--network", "none", "-p", "80:80"], "conflicting options: publish and network none"),
         (&["--network", "host", "-P"], "conflicting options: publish-all and network host"),
+        (&["--network", "bridge", "--network", "none"], "one network in this version"),
+        (&["-p", "[::1]:80:80"], "the container's network has no address of this kind"),
         (&["--network", "a/b"], "invalid network \"a/b\""),
         (&["-p", "80:80", "-p", "80:81"], "the port of the host is named twice"),
         (&["--ip", "10.1.1.1"], "10.1.1.1"),

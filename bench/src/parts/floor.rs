@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Bench;
 use crate::{
     measure::Cost,
-    place::{Host, Place},
+    place::{Home, Host, Place},
     report::Report,
 };
 
@@ -25,32 +25,60 @@ const ROWS: [(&str, &str, (&str, &str)); 8] = [
     ("asked", "start by a client, 100 at once", ("crowd", "start")),
 ];
 
-/// Measures the floor, then puts beside it what the parts before have found.
-pub fn run(bench: &mut Bench) -> Result<()> {
-    let place = bench.home.place("floor", Host::AsIs)?;
-    images::busybox_rootfs(place.path("rootfs").as_ref())?;
-    place.enter()?;
-    let Bench { options, report, .. } = bench;
-    for count in [1, options.clients] {
-        let rounds = if count == 1 { options.single } else { options.crowd.0 };
+/// A place in which the floor is measured.
+pub struct Floor(Place);
+
+impl Floor {
+    /// Makes it.
+    pub fn new(home: &Home) -> Result<Self> {
+        let place = home.place("floor", Host::AsIs)?;
+        images::busybox_rootfs(place.path("rootfs").as_ref())?;
+        Ok(Self(place))
+    }
+
+    /// One turn among those of the engines, with caches as they leave them. As theirs it begins with
+    /// something that is not what is compared.
+    pub fn turn(&self, report: &mut Report) -> Result<()> {
+        self.0.enter()?;
+        measure(&self.0, 1, (&[], &["/bin/true"]))?;
+        self.round(1, report)
+    }
+
+    /// Starts and lives of so many at once.
+    fn round(&self, count: usize, report: &mut Report) -> Result<()> {
         let row = |kind: &str| {
             let shown = if count == 1 { "one" } else { "100 at once" };
             let found = ROWS.iter().find(|row| row.0 == kind && row.1.ends_with(shown));
             found.map_or("", |row| row.1)
         };
-        for _ in 0..rounds {
-            // A start is that of a program that stays; a whole life that of one that ends.
-            let sleeper = ["--kill", "/bin/sleep", "1000"];
-            let (start, _) = measure(&place, count, (&[], &sleeper))?;
-            report.time(("floor", row("start")), "floor", start);
-            let (asked, _) = measure(&place, count, (&["--asked"], &sleeper))?;
-            report.time(("floor", row("asked")), "floor", asked);
-            let brief = measure(&place, count, (&[], &["/bin/true"]))?;
-            report.time(("floor", row("life")), "floor", brief.1);
+        // A start is that of a program that stays; a whole life that of one that ends.
+        let sleeper = ["--kill", "/bin/sleep", "1000"];
+        let (start, _) = measure(&self.0, count, (&[], &sleeper))?;
+        report.time(("floor", row("start")), "floor", start);
+        let (asked, _) = measure(&self.0, count, (&["--asked"], &sleeper))?;
+        report.time(("floor", row("asked")), "floor", asked);
+        let (_, life) = measure(&self.0, count, (&[], &["/bin/true"]))?;
+        report.time(("floor", row("life")), "floor", life);
+        Ok(())
+    }
+}
+
+/// Measures the floor, but for what had its turns among the engines, then puts beside it what the
+/// parts before have found.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let floor = Floor::new(&bench.home)?;
+    floor.0.enter()?;
+    let Bench { options, report, .. } = bench;
+    if !options.wants("single") {
+        for _ in 0..options.single {
+            floor.round(1, report)?;
         }
     }
+    for _ in 0..options.crowd.0 {
+        floor.round(options.clients, report)?;
+    }
     for _ in 0..options.single {
-        let (create, remove) = record(&place)?;
+        let (create, remove) = record(&floor.0)?;
         report.time(("floor", "create, one"), "floor", create);
         report.time(("floor", "rm, one"), "floor", remove);
     }

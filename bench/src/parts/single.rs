@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use anyhow::Result;
 
-use super::Bench;
+use super::{Bench, floor::Floor};
 use crate::{
     engines::Engine,
     measure::{Cost, bring_up, measure, perform, take_down},
@@ -15,7 +15,9 @@ type Rows = Vec<(String, Cost)>;
 
 /// Measures `options.single` lives of each engine.
 pub fn run(bench: &mut Bench) -> Result<()> {
-    let Bench { engines, options, report, .. } = bench;
+    let Bench { home, engines, options, report } = bench;
+    // The kernel's floor has its turns among the engines: what they do to the caches, it meets, too.
+    let floor = options.wants("floor").then(|| Floor::new(home)).transpose()?;
     for round in 0..options.single {
         for engine in &*engines {
             let mut rows = Rows::new();
@@ -26,6 +28,9 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             if let Err(error) = result {
                 report.failure(("single", "a whole life"), engine.name(), &error);
             }
+        }
+        if let Some(floor) = &floor {
+            floor.turn(report)?;
         }
     }
     Ok(())

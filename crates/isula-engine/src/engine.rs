@@ -32,6 +32,9 @@ pub struct Engine {
     pub(crate) output_room: OutputRoom,
     /// What recovery found damaged, in words.
     pub(crate) damage: Mutex<Vec<String>>,
+    /// What the former daemon left is being put right: nothing new is connected to a network, or it
+    /// would be taken for a leftover.
+    pub(crate) recovering: watch::Sender<bool>,
     /// Nothing is supervised any more.
     pub(crate) retired: watch::Sender<bool>,
 }
@@ -53,6 +56,7 @@ impl Engine {
             warnings: Mutex::default(),
             output_room: OutputRoom::default(),
             damage: Mutex::default(),
+            recovering: watch::Sender::new(false),
             retired: watch::Sender::new(false),
         })
     }

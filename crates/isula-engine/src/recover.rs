@@ -52,6 +52,13 @@ impl Engine {
     /// The records can't be read at all. What is wrong with one container is noted and stops
     /// nothing.
     pub async fn recover(self: &Arc<Self>) -> Result<Recovery> {
+        self.recovering.send_replace(true);
+        let recovered = self.recover_all().await;
+        self.recovering.send_replace(false);
+        recovered
+    }
+
+    async fn recover_all(self: &Arc<Self>) -> Result<Recovery> {
         let restored = self.ports.records.load().await?;
         let mut recovery = Recovery { quarantined: restored.quarantined, ..Recovery::default() };
         for container in restored.containers {

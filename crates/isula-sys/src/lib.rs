@@ -11,6 +11,7 @@ pub mod errno;
 pub mod exec;
 pub mod fd_passing;
 pub mod files;
+pub mod heap;
 pub mod limits;
 pub mod memory;
 pub mod mount;

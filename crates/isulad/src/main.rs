@@ -24,7 +24,7 @@ use clap::Parser;
 /// One lock and few system calls: musl's own asks the kernel for pages of each size of object, and
 /// gives them back, 145 times in the life of one container.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: isula_sys::heap::Heap = isula_sys::heap::Heap;
 
 /// As Docker's and systemd's `EX_CONFIG`-less daemons: anything that keeps it from serving.
 const FAILURE: u8 = 1;

@@ -85,9 +85,15 @@ async fn an_error_carries_its_kind() {
     assert_eq!(kind(&containers.create(bad).await.unwrap_err()), "invalid-input");
     let image = v1::CreateRequest { image: "missing".to_owned(), ..Default::default() };
     assert_eq!(kind(&containers.create(image).await.unwrap_err()), "image-not-found");
-    let mut bridged = external(&site, "y");
-    bridged.host = Some(v1::HostConfig { network: "bridge".to_owned(), ..Default::default() });
-    assert_eq!(kind(&containers.create(bridged).await.unwrap_err()), "unsupported");
+    let mut lost = external(&site, "y");
+    lost.host = Some(v1::HostConfig { network: "nowhere".to_owned(), ..Default::default() });
+    assert_eq!(kind(&containers.create(lost).await.unwrap_err()), "not-found");
+    let mut option = external(&site, "z");
+    option.host = Some(v1::HostConfig {
+        storage_options: [("foo".to_owned(), "1".to_owned())].into(),
+        ..Default::default()
+    });
+    assert_eq!(kind(&containers.create(option).await.unwrap_err()), "unsupported");
     assert_eq!(names(&daemon).await, ["web"]);
 }
 

@@ -114,11 +114,14 @@ impl Engine {
     /// A port of the host is taken, or the network can't be used; nothing is left.
     pub(super) async fn connect(&self, container: &Container) -> Result<Option<Box<Endpoint>>> {
         let Some(connection) = container.host.network.connection() else { return Ok(None) };
+        // It ends with an error when the engine is gone; then this one is, too.
+        let _ = self.recovering.subscribe().wait_for(|recovering| !recovering).await;
         // What could not be taken down after the last run goes first.
         self.disconnect(container).await?;
         let ports = self.reserve_ports(container, connection)?;
         fault::point("connect.reserved");
-        match self.attach_container(container, connection, &ports).await {
+        let attached = self.attach_container(container, connection, &ports).await;
+        match attached.and_then(|attachment| can_lead(attachment, &ports)) {
             Ok(attachment) => {
                 fault::point("connect.attached");
                 Ok(Some(Box::new(Endpoint { attachment, ports })))
@@ -232,6 +235,22 @@ impl Engine {
         let holder =
             slot.map_or_else(|| holder.to_string(), |slot| display_name(&slot.container()));
         Error::PortTaken { object: display_name(container), port, holder }
+    }
+}
+
+/// A port of an address of the host leads to an address of the same kind alone.
+fn can_lead(attachment: Attachment, ports: &[PortMapping]) -> Result<Attachment> {
+    let leads = |port: &PortMapping| match port.host_ip {
+        Some(ip) => attachment.addresses.iter().any(|own| own.ip.is_ipv6() == ip.is_ipv6()),
+        None => true,
+    };
+    match ports.iter().find(|port| !leads(port)) {
+        None => Ok(attachment),
+        Some(port) => {
+            let address = port.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
+            let why = "the container's network has no address of this kind";
+            Err(Invalid::Unsupported { field: "publish", value: address, why }.into())
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Containers with a network: ports, addresses, and what becomes of them.
 
 use isula_core::{
-    container::{Connection, NetworkMode},
+    container::{Connection, NetworkMode, RestartPolicy},
     error::ErrorKind,
     id::Name,
     ports::{PortMapping, Protocol},
@@ -10,8 +10,8 @@ use isula_core::{
 use isula_engine::{StopOptions, container::RemoveOptions};
 
 use crate::support::{
-    assert_empty, engine, ephemeral, exit_code, published, remove_all, request, settle, state,
-    successor, world,
+    assert_empty, engine, ephemeral, exit_code, published, remove_all, request, restarted, settle,
+    state, successor, world,
 };
 
 fn on(network: &str) -> NetworkMode {
@@ -124,6 +124,46 @@ async fn what_a_network_can_not_do_is_refused_when_the_container_is_made() {
     let error = engine.create(new).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_empty(&world, "refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_of_an_address_that_can_not_lead_to_the_container_is_refused() {
+    let world = world();
+    let engine = engine(&world);
+    let mut new = request("a", "sleep");
+    new.host.network = published(8080);
+    if let NetworkMode::Network(connection) = &mut new.host.network {
+        connection.ports[0].host_ip = Some("::1".parse().unwrap());
+    }
+    engine.create(new).await.unwrap();
+    let error = engine.start("a").await.unwrap_err().to_string();
+    assert!(error.contains("publish \"::1\" is not supported"), "{error}");
+    assert!(world.networks.attached().is_empty() && world.networks.namespaces().is_empty());
+    remove_all(&engine).await;
+    assert_empty(&world, "no address");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_new_daemon_starts_again_is_no_leftover_to_it() {
+    let world = world();
+    let first = engine(&world);
+    let mut new = restarted("a", "sleep", RestartPolicy::Always);
+    new.host.network = published(8080);
+    first.run(new).await.unwrap();
+    world.runtime.reboot();
+    first.retire();
+    drop(first);
+    settle().await;
+    let second = engine(&world);
+    // The clean-up takes its time, and a restart waits for it.
+    world.failures.always("networks.collect", Trouble::Hangs);
+    second.recover().await.unwrap();
+    assert!(world.networks.attached().is_empty());
+    settle().await;
+    assert_eq!((state(&second, "a"), world.networks.attached().len()), ("running", 1));
+    world.failures.clear();
+    remove_all(&second).await;
+    assert_empty(&world, "started again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,7 @@ mod logout;
 mod logs;
 mod many;
 mod pause;
+mod port;
 mod prune;
 mod ps;
 mod pull;
@@ -89,7 +90,7 @@ impl Context {
 }
 
 /// Every command, in the order of the help.
-pub static COMMANDS: [&Command; 32] = [
+pub static COMMANDS: [&Command; 33] = [
     &attach::COMMAND,
     &completion::COMMAND,
     &create::COMMAND,
@@ -107,6 +108,7 @@ pub static COMMANDS: [&Command; 32] = [
     &logout::COMMAND,
     &logs::COMMAND,
     &pause::COMMAND,
+    &port::COMMAND,
     &ps::COMMAND,
     &pull::COMMAND,
     &rename::COMMAND,

@@ -55,7 +55,7 @@ pub const CREATE: &[Flag] = &[
     Flag::value("memory-swappiness", None, "number", "Tendency to swap, 0 to 100"),
     Flag::list("mount", None, "spec", "Attach a file system (type=bind,source=,target=)"),
     Flag::value("name", Some('n'), "name", "Name of the container"),
-    Flag::value("network", None, "mode", "Network: bridge or another, none, host, container:ID"),
+    Flag::list("network", None, "mode", "Network: bridge or another, none, host, container:ID"),
     Flag::alias("net", None, "network"),
     Flag::switch("no-healthcheck", None, "Turn off the image's check of the health"),
     Flag::switch("oom-kill-disable", None, "Do not kill when memory runs out"),

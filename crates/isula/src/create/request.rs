@@ -123,6 +123,18 @@ fn restart(arguments: &Arguments) -> Result<String, Failure> {
     Ok(policy)
 }
 
+/// The one network; several are refused, as none of them would be silently.
+fn network(arguments: &Arguments) -> Result<String, Failure> {
+    let mut names = arguments.values("network");
+    match (names.next(), names.next()) {
+        (Some(first), Some(second)) => {
+            let message = format!("a container has one network in this version: {first}, {second}");
+            Err(arguments.fault(message))
+        }
+        (name, _) => Ok(name.unwrap_or_default().to_owned()),
+    }
+}
+
 fn host(arguments: &Arguments, around: &Surroundings<'_>) -> Result<HostConfig, Failure> {
     let (mounts, tmpfs) = storage(arguments, around)?;
     let pairs = |flag: &str| -> Result<HashMap<String, String>, Failure> {
@@ -139,7 +151,7 @@ fn host(arguments: &Arguments, around: &Surroundings<'_>) -> Result<HostConfig, 
         runtime: text(arguments, "runtime"),
         auto_remove: arguments.on("rm"),
         restart: restart(arguments)?,
-        network: text(arguments, "network"),
+        network: network(arguments)?,
         ports: arguments.each("publish", publish::ports)?.concat(),
         publish_all: arguments.on("publish-all"),
         ip: arguments.parsed("ip", names::ip)?.unwrap_or_default(),

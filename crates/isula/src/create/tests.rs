@@ -189,7 +189,7 @@ fn what_the_flags_mean_reaches_the_request() {
 
 #[test]
 fn what_is_wrong_is_named() {
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 13] = [
         (&["-m", "x", "i"], "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'"),
         (
             &["--restart", "sometimes", "i"],
@@ -206,6 +206,10 @@ fn what_is_wrong_is_named() {
         (
             &["--no-healthcheck", "--health-cmd", "x", "i"],
             "--no-healthcheck conflicts with --health-* options",
+        ),
+        (
+            &["--network", "a", "--net", "b", "i"],
+            "a container has one network in this version: a, b",
         ),
         (
             &["-p", "80:x", "i"],

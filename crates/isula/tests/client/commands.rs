@@ -114,7 +114,11 @@ fn wrong_use_is_one_clear_line_and_a_hint() {
             "isula rename: requires exactly 2 arguments\nSee 'isula rename --help'.\n",
         ),
         ("--nonsense ps", 125, "unknown flag: --nonsense\nSee 'isula --help'.\n"),
-        ("run -p 80 x", 125, "-p is not supported in this version\nSee 'isula run --help'.\n"),
+        (
+            "run --link a x",
+            125,
+            "--link is not supported in this version\nSee 'isula run --help'.\n",
+        ),
         (
             "-H tcp://x:1 ps",
             1,

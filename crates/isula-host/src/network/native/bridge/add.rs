@@ -67,7 +67,7 @@ fn attach(
     let peer_mac = mac.unwrap_or_else(random_mac);
     let host = make_pair(conf, call, (socket, bridge), peer_mac)?;
     complete(conf, result);
-    configure_inside(call, result)?;
+    configure_inside(conf, call, result)?;
     if conf.is_gateway {
         for ip in &result.ips {
             if let Some(gateway) = ip.gateway {
@@ -208,7 +208,7 @@ fn complete(conf: &Conf, result: &mut CniResult) {
 }
 
 /// The end in the namespace: addresses, up, routes.
-fn configure_inside(call: &Call, result: &CniResult) -> Result<(), String> {
+fn configure_inside(conf: &Conf, call: &Call, result: &CniResult) -> Result<(), String> {
     let name = &call.interface;
     // The cause is told by a text, for the errors of many steps.
     let configured = inside(namespace(call)?, || {
@@ -221,6 +221,10 @@ fn configure_inside(call: &Call, result: &CniResult) -> Result<(), String> {
         // IPv6 has no such switches.
         let _ = set_switch(&format!("ipv6/conf/{name}/accept_dad"), "0");
         let _ = set_switch(&format!("ipv4/conf/{name}/arp_notify"), "1");
+        if conf.is_gateway {
+            // Whoever else says to be a router is none (CVE-2020-13401).
+            let _ = set_switch(&format!("ipv6/conf/{name}/accept_ra"), "0");
+        }
         if result.ips.iter().any(|ip| ip.address.0.is_ipv6()) {
             for device in ["lo", name] {
                 let switch = format!("ipv6/conf/{device}/disable_ipv6");
