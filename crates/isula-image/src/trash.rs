@@ -188,6 +188,15 @@ impl Shared {
         }
     }
 
+    /// What was asked for meanwhile does not wait until the trash is empty: layers that nothing needs
+    /// would be found by the next pull as if they had stayed.
+    fn collect_now(&self) {
+        let collect = self.work().collect.take();
+        if let Some(collect) = collect {
+            collect();
+        }
+    }
+
     /// Frees everything that is in the trash now; what can't be removed is left for the next start.
     fn empty(&self, hopeless: &mut HashSet<OsString>) -> io::Result<()> {
         let dir = Beneath::open(&self.dir)?;
@@ -197,7 +206,11 @@ impl Shared {
             if hopeless.contains(&name) {
                 continue;
             }
-            if let Err(error) = tree::remove(dir.root(), name.as_bytes(), &mut || pace.keep()) {
+            let removed = tree::remove(dir.root(), name.as_bytes(), &mut || {
+                self.collect_now();
+                pace.keep()
+            });
+            if let Err(error) = removed {
                 tracing::warn!(name = %name.display(), %error, "cannot remove what was discarded");
                 hopeless.insert(name);
             }
@@ -259,6 +272,26 @@ mod tests {
         done.1.recv().unwrap();
         late.sweep();
         late.wait();
+        assert_eq!(fs::read_dir(&bin).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_asked_for_meanwhile_does_not_wait_for_an_empty_trash() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("trash");
+        for number in 0..50 {
+            fs::create_dir_all(bin.join(number.to_string())).unwrap();
+        }
+        let trash = std::sync::Arc::new(Trash::new(bin.clone()));
+        let (told, heard) = std::sync::mpsc::channel();
+        let (again, seen) = (std::sync::Arc::clone(&trash), bin.clone());
+        // The second is asked for on the thread that goes on to empty the trash.
+        trash.sweep_after(move || {
+            again.sweep_after(move || told.send(fs::read_dir(seen).unwrap().count()).unwrap());
+        });
+        let left = heard.recv().unwrap();
+        assert!(left > 40, "{left} of 50 were left");
+        trash.wait();
         assert_eq!(fs::read_dir(&bin).unwrap().count(), 0);
     }
 }
