@@ -208,8 +208,8 @@ impl Engine {
         connection: &Connection,
     ) -> Result<Vec<PortMapping>> {
         let wanted = wanted_ports(container, connection);
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 0;
+        loop {
             let mut ports = Vec::with_capacity(wanted.len());
             for mapping in &wanted {
                 let found = self.ports.networks.free_port(mapping);
@@ -220,14 +220,13 @@ impl Engine {
             let Err(Clash { place, holder }) = self.connected.reserve(&container.id, &ports) else {
                 return Ok(ports);
             };
-            let port = ports.get(place).map_or(0, |mapping| mapping.host_port);
-            last = Some(self.port_taken(container, port, &holder));
-            if wanted.get(place).is_none_or(|mapping| mapping.host_port != 0) {
-                break;
+            attempts += 1;
+            let chosen = wanted.get(place).is_some_and(|mapping| mapping.host_port == 0);
+            if !chosen || attempts == ATTEMPTS {
+                let port = ports.get(place).map_or(0, |mapping| mapping.host_port);
+                return Err(self.port_taken(container, port, &holder));
             }
         }
-        let port_0 = || self.port_taken(container, 0, &container.id);
-        Err(last.unwrap_or_else(port_0))
     }
 
     fn port_taken(&self, container: &Container, port: u16, holder: &ContainerId) -> Error {
