@@ -31,6 +31,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         }
         if let Some(floor) = &floor {
             floor.turn(report)?;
+            // Nothing of its place is in the way when it goes.
+            home.enter()?;
         }
     }
     Ok(())
