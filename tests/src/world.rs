@@ -200,7 +200,12 @@ impl World {
         for leftover in ["state", "data/engines/lcr", "data/engines/runc"] {
             let path = self.path(leftover);
             let entries = entries(&path);
-            ensure!(entries.is_empty(), "left in {}: {entries:?}", path.display());
+            ensure!(
+                entries.is_empty(),
+                "left in {}: {entries:?}: {}",
+                path.display(),
+                self.start.log_tail()
+            );
         }
         let left = Census::take()?.since(&self.before);
         ensure!(left.is_empty(), "left on the machine: {left:#?}");
@@ -217,7 +222,8 @@ fn entries(path: &Path) -> Vec<String> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let root = ["runtimes", "pods", "netns"].contains(&name.as_str());
         if root || path.ends_with("runtimes") {
-            found.extend(self::entries(&entry.path()));
+            let below = self::entries(&entry.path()).into_iter();
+            found.extend(below.map(|below| format!("{name}/{below}")));
         } else if !name.ends_with("lock") && !name.ends_with(".sock") {
             found.push(name);
         }

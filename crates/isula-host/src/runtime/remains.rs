@@ -140,6 +140,10 @@ impl Runtimes {
             // On its way out it has the runtime take the container away, whose log is written here.
             let shim = Named { pid: keeper.run.shim_pid, start: keeper.run.shim_start };
             let _ = tokio::time::timeout(FAREWELL, outlive(shim)).await;
+            // Once in some two hundred times runc (1.1) says that it did so and leaves its state.
+            if self.runtime_root(runtime).join(id.as_str()).exists() {
+                self.force(id, runtime, &directory, None).await?;
+            }
         }
         fault::point("clean.ended");
         let systemd = self.systemd.clone();
