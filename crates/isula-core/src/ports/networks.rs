@@ -81,6 +81,24 @@ pub enum Protocol {
     Sctp,
 }
 
+impl Protocol {
+    /// Its name in lower case, as in `80/tcp`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// The protocol of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|protocol| protocol.name() == name)
+    }
+}
+
 /// Limits of traffic; 0 is unlimited. Rates in bits a second, bursts in bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are CNI's")]

@@ -276,11 +276,7 @@ fn wanted_ports(container: &Container, connection: &Connection) -> Vec<PortMappi
 /// The ports of `80/tcp` or `8000-8010/udp`.
 fn exposed_ports(text: &str) -> Vec<(u16, Protocol)> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = match protocol {
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-        _ => Protocol::Tcp,
-    };
+    let protocol = Protocol::named(protocol).unwrap_or_default();
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     match (first.parse::<u16>(), last.parse::<u16>()) {
         (Ok(first), Ok(last)) => (first..=last).map(|port| (port, protocol)).collect(),

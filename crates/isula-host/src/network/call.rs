@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use isula_core::ports::{Capabilities, NetworkRequest, Protocol};
+use isula_core::ports::{Capabilities, NetworkRequest};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -151,7 +151,7 @@ pub(super) fn capabilities(wanted: &Capabilities) -> Map<String, Value> {
             let mut value = json!({
                 "hostPort": mapping.host_port,
                 "containerPort": mapping.container_port,
-                "protocol": protocol(mapping.protocol),
+                "protocol": mapping.protocol.name(),
             });
             if let (Some(ip), Some(object)) = (mapping.host_ip, value.as_object_mut()) {
                 object.insert("hostIP".to_owned(), ip.to_string().into());
@@ -195,18 +195,13 @@ pub(super) fn capabilities(wanted: &Capabilities) -> Map<String, Value> {
     all
 }
 
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isula_core::{id::ContainerId, ports::PortMapping};
+    use isula_core::{
+        id::ContainerId,
+        ports::{PortMapping, Protocol},
+    };
     use std::time::Duration;
 
     fn request(interface: &str, args: &[(&str, &str)]) -> NetworkRequest {

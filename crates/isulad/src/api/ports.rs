@@ -2,22 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use isula_core::{
-    container::Container,
-    ports::{PortMapping, Protocol},
-};
+use isula_core::{container::Container, ports::PortMapping};
 use serde_json::{Map, Value, json};
 
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
-}
-
 fn key(mapping: &PortMapping) -> String {
-    format!("{}/{}", mapping.container_port, protocol(mapping.protocol))
+    format!("{}/{}", mapping.container_port, mapping.protocol.name())
 }
 
 fn host_ip(mapping: &PortMapping) -> String {
@@ -75,7 +64,7 @@ fn grouped(
 mod tests {
     use isula_core::{
         container::Endpoint,
-        ports::Attachment,
+        ports::{Attachment, Protocol},
         testing::conformance::{self, id},
     };
 

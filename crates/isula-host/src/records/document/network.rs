@@ -8,7 +8,7 @@ use isula_core::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::text::{self, Text};
+use super::text;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -49,25 +49,11 @@ struct Binding {
     host_port: String,
 }
 
-const PROTOCOLS: [(Protocol, &str); 3] =
-    [(Protocol::Tcp, "tcp"), (Protocol::Udp, "udp"), (Protocol::Sctp, "sctp")];
-
-impl Text for Protocol {
-    fn text(&self) -> String {
-        let known = PROTOCOLS.iter().find(|(protocol, _)| protocol == self);
-        known.map_or("tcp", |(_, text)| text).to_owned()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        PROTOCOLS.iter().find(|(_, known)| *known == text).map(|(protocol, _)| *protocol)
-    }
-}
-
 pub(super) fn serialize<S: Serializer>(mode: &NetworkMode, to: S) -> Result<S::Ok, S::Error> {
     let mut file = NetworkFile { mode: mode.clone(), ..NetworkFile::default() };
     if let Some(connection) = mode.connection() {
         for mapping in &connection.ports {
-            let port = format!("{}/{}", mapping.container_port, mapping.protocol.text());
+            let port = format!("{}/{}", mapping.container_port, mapping.protocol.name());
             let (host_ip, host_port) = (mapping.host_ip, mapping.host_port);
             file.port_bindings.entry(port).or_default().push(Binding {
                 host_ip: host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
@@ -106,7 +92,7 @@ fn mapping(port: &str, binding: &Binding) -> Option<PortMapping> {
     Some(PortMapping {
         host_port: number(&binding.host_port)?,
         container_port: container_port.parse().ok()?,
-        protocol: Protocol::parse(protocol)?,
+        protocol: Protocol::named(protocol)?,
         host_ip: match binding.host_ip.as_str() {
             "" => None,
             text => Some(text.parse().ok()?),

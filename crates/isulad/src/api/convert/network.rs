@@ -75,10 +75,9 @@ fn port(port: &v1::PortMapping) -> Result<PortMapping, Status> {
         host_port: number(port.host_port)?,
         container_port: number(port.container_port)?,
         protocol: match port.protocol.as_str() {
-            "" | "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            "sctp" => Protocol::Sctp,
-            other => return Err(invalid(format!("invalid protocol {other:?}"))),
+            "" => Protocol::Tcp,
+            name => Protocol::named(name)
+                .ok_or_else(|| invalid(format!("invalid protocol {name:?}")))?,
         },
         host_ip: address("publish", &port.host_ip)?,
     })
